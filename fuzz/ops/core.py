@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an op is, and the registry of all of them.
+
+An op is one entry in one family module: how it is generated, what torch computes, how a script writes it and how its
+result is compared. Everything else (reference, lowering, reduction, repros) reads that entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fuzz.case import Attribute, Case, CaseError, Node, TensorSpec
+
+if TYPE_CHECKING:
+    from fuzz.ops.scope import Scope, Value
+
+TORCH_DTYPES = {
+    "f32": torch.float32,
+    "bf16": torch.bfloat16,
+    "i32": torch.int32,
+    "i64": torch.int64,
+    "bool": torch.bool,
+}
+DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+FLOATS = ("f32", "bf16")
+INTEGERS = ("i32", "i64")
+NUMBERS = FLOATS + INTEGERS
+
+
+# --- semantic classes: how an error in the operands reaches the result, hence how the result is compared -----------
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Each result element is a copy of an element of a data operand, or of the constant in attribute `constant`.
+
+    Compared exactly. Operands not listed in `data` are indices or masks.
+    """
+
+    data: tuple[int, ...] = (0,)
+    constant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulates:
+    """Sums or products of operand elements; `terms` bounds the number of roundings behind one result element.
+
+    Floats are compared within a bound derived from the terms and their magnitudes, integers exactly.
+    """
+
+    terms: Callable[[Sequence[TensorSpec], dict[str, Any]], int]
+    data: tuple[int, ...] = (0,)
+    # The op on magnitudes: |result| <= magnitude(|operands|). The op itself where it only adds and multiplies.
+    magnitude: Callable[..., torch.Tensor] | None = None
+    # Whether a result whose magnitude fits the significand is exact: true for sums and products, not for a mean.
+    exact_if_integral: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Selects:
+    """An order statistic of elements (max, min, sorted values): exact where the operands are."""
+
+    data: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Decides:
+    """Discontinuous in its operands (comparisons, logic, integer division, casts to integers): they must be exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chooses:
+    """Positions along attribute `dim` of operand 0; where values tie, any position holding the right value is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converts:
+    """A change of dtype: one correct rounding."""
+
+
+Semantics = Moves | Accumulates | Selects | Decides | Chooses | Converts
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation of the input space."""
+
+    name: str
+    family: str
+    doc: str  # what it computes, in one line
+    draw: Callable[[Scope], Value | None]  # add one use of the op to a graph; None where nothing in scope fits
+    run: Callable[..., torch.Tensor]  # run(*operands, **attributes); creation ops also take device=
+    source: str  # how a script writes it: {0}, {1} operands, {operands} all, {name} attributes
+    semantics: Semantics
+    creates: bool = False  # takes no operand: needs device=
+    # Whether torch defines the result for these operand values; scatters with conflicting writes are not.
+    defined: Callable[..., bool] | None = None
+
+
+_REGISTRY: dict[str, Op] = {}
+
+
+def register(*ops: Op) -> None:
+    """Add ops to the registry. Raises ValueError for a name that is taken."""
+    for op in ops:
+        if op.name in _REGISTRY:
+            raise ValueError(f"op {op.name!r} is registered twice")
+        _REGISTRY[op.name] = op
+
+
+def get(name: str) -> Op:
+    """The op of that name. Raises CaseError for an unknown one: op names come from case files."""
+    op = _REGISTRY.get(name)
+    if op is None:
+        raise CaseError(f"unknown op {name!r}")
+    return op
+
+
+def registered() -> tuple[Op, ...]:
+    """All ops, in order of registration."""
+    return tuple(_REGISTRY.values())
+
+
+# --- running and typing graphs ---------------------------------------------------------------------------------------
+
+
+def call(op: Op, operands: Sequence[torch.Tensor], attributes: dict[str, Any], device: object) -> torch.Tensor:
+    """Run one op on any torch device (CPU, meta, XLA)."""
+    if op.creates:
+        return op.run(device=device, **attributes)
+    return op.run(*operands, **attributes)
+
+
+def run_graph(case: Case, values: dict[str, torch.Tensor], device: object) -> dict[str, torch.Tensor]:
+    """Every value of the graph, given the inputs. Runs in whatever mode the device implies (eager or lazy)."""
+    results = dict(values)
+    for node in case.nodes:
+        operands = [results[name] for name in node.operands]
+        results[node.name] = call(get(node.op), operands, node.keywords, device)
+    return results
+
+
+def infer(op_name: str, operands: Sequence[TensorSpec], attributes: Iterable[tuple[str, Attribute]]) -> TensorSpec:
+    """Shape and dtype of the result, from torch's own meta kernels. Raises CaseError where torch rejects the operands."""
+    return _infer(op_name, tuple(operands), tuple(attributes))
+
+
+@lru_cache(maxsize=8192)
+def _infer(op_name: str, operands: tuple[TensorSpec, ...], attributes: tuple[tuple[str, Attribute], ...]) -> TensorSpec:
+    op = get(op_name)
+    meta = [torch.empty(spec.shape, dtype=TORCH_DTYPES[spec.dtype], device="meta") for spec in operands]
+    try:
+        result = call(op, meta, dict(attributes), "meta")
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+        raise CaseError(f"{op_name}: torch rejects the operands: {str(error).splitlines()[0]}") from error
+    dtype = DTYPE_NAMES.get(result.dtype)
+    if dtype is None:
+        raise CaseError(f"{op_name}: result dtype {result.dtype} is outside the input space")
+    return TensorSpec(tuple(result.shape), dtype)
+
+
+def specs(case: Case) -> dict[str, TensorSpec]:
+    """Shape and dtype of every value. Raises CaseError for a graph torch rejects."""
+    known = {value.name: value.spec for value in case.inputs}
+    for node in case.nodes:
+        known[node.name] = infer(node.op, [known[name] for name in node.operands], node.attributes)
+        if node.sharding is not None and len(node.sharding) != len(known[node.name].shape):
+            raise CaseError(f"node {node.name!r}: sharding does not fit rank {len(known[node.name].shape)}")
+    for output in case.outputs:
+        if output.sharding is not None and len(output.sharding) != len(known[output.name].shape):
+            raise CaseError(f"output {output.name!r}: sharding does not fit rank {len(known[output.name].shape)}")
+    return known
+
+
+def case_bytes(case: Case) -> int:
+    """Memory of all values of the graph together, unsharded, in bytes."""
+    return sum(spec.bytes for spec in specs(case).values())
+
+
+def source_line(node: Node) -> str:
+    """The node as a Python expression over the operands' names."""
+    op = get(node.op)
+    written: dict[str, str] = {}
+    for key, value in node.attributes:
+        written[key] = str(TORCH_DTYPES[str(value)]) if key == "dtype" else repr(value)
+    return op.source.format(*node.operands, operands=", ".join(node.operands), **written)

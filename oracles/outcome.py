@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What running and judging one case says, as plain data that crosses process borders."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    PASS = "PASS"
+    WRONG = "WRONG"
+    COMPILE_ERROR = "COMPILE_ERROR"
+    CRASH = "CRASH"
+    HANG = "HANG"
+    NONDETERMINISTIC = "NONDETERMINISTIC"
+    UNSUPPORTED = "UNSUPPORTED"  # the target says plainly that it does not do this
+    NOT_JUDGED = "NOT_JUDGED"  # our stage executor does not understand something in the stage: neither pass nor fail
+    INVALID = "INVALID"  # the reference rejects the case
+    ENV = "ENV"  # our side failed
+
+    @property
+    def failing(self) -> bool:
+        return self in FAILING
+
+
+FAILING = frozenset({Verdict.WRONG, Verdict.COMPILE_ERROR, Verdict.CRASH, Verdict.HANG, Verdict.NONDETERMINISTIC})
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Wrong elements of one output on one device."""
+
+    output: str
+    device: int
+    wrong: int  # elements
+    total: int  # elements of this device's part
+    # up to 8 of them: (global position, expected, got), as text
+    samples: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The judged result of one run of one case."""
+
+    verdict: Verdict
+    stage: str = ""  # reference, lower, compile (or the compiler stage that failed), execute, compare
+    message: str = ""  # the first line of what went wrong, as the target said it
+    op: str = ""  # WRONG: op that produces the first wrong output
+    pcc: float | None = None  # WRONG: lowest over the outputs; reported, decides nothing
+    mismatches: tuple[Mismatch, ...] = ()
+    log: str = ""  # last lines of stderr, or the traceback; never part of a bucket
+    seconds: dict[str, float] = field(default_factory=dict)  # per phase: reference, lower, compile, execute, compare
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self) | {"verdict": str(self.verdict)}
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> Outcome:
+        mismatches = tuple(
+            Mismatch(**{**m, "samples": tuple(tuple(s) for s in m["samples"])}) for m in data.get("mismatches", ())
+        )
+        return cls(**{**data, "verdict": Verdict(data["verdict"]), "mismatches": mismatches})

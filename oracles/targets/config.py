@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which implementation to test, as plain data. Importable everywhere: it pulls in no compiler."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fuzz.case import Mesh, MeshfuzzError
+
+KINDS = ("cpu", "torchxla", "tt", "plugin")
+
+
+class TargetUnavailable(MeshfuzzError):
+    """The target cannot start here. The message says what is missing and how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetConfig:
+    """One target on one topology; a worker process serves exactly one of these."""
+
+    kind: str  # one of KINDS
+    topology: Mesh = Mesh((2, 2), ("x", "y"))  # the devices there are; cases use meshes that fit
+    plugin: str | None = None  # path of a PJRT plugin's shared object
+    mock: bool = True  # tt only: compile for a mock mesh instead of executing on chips
+
+    @classmethod
+    def parse(cls, text: str, topology: Mesh, plugin: str | None = None, mock: bool = True) -> TargetConfig:
+        """`cpu`, `torchxla`, `tt` or `plugin:PATH`. Raises TargetUnavailable for anything else."""
+        kind, _, path = text.partition(":")
+        if kind not in KINDS or bool(path) != (kind == "plugin"):
+            raise TargetUnavailable(f"unknown target {text!r}: use cpu, torchxla, tt or plugin:PATH")
+        return cls(kind, topology, path or plugin, mock and kind == "tt")
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> TargetConfig:
+        mesh = data["topology"]
+        return cls(
+            data["kind"], Mesh(tuple(mesh["shape"]), tuple(mesh["axes"])), data.get("plugin"), bool(data.get("mock"))
+        )
+
+    def __str__(self) -> str:
+        name = f"plugin:{self.plugin}" if self.kind == "plugin" else self.kind
+        return f"{name} --mock {self.topology}" if self.mock else f"{name} {self.topology}"
