@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a target is: it runs one case and returns what every device holds afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from fuzz.case import Case, MeshfuzzError
+from oracles.outcome import Verdict
+from oracles.targets.config import TargetConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One device's part of one output."""
+
+    device: int
+    start: tuple[int, ...]  # its offset in the global output, per dim
+    values: torch.Tensor  # CPU tensor, trimmed to the valid extent: no padding of uneven shards
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a run left behind."""
+
+    outputs: tuple[tuple[Block, ...], ...]  # per case output, per device
+    stages: Mapping[str, str] = field(default_factory=dict)  # captured IR: stage name -> text
+
+
+class TargetFailure(MeshfuzzError):
+    """The target did not produce a result; `verdict` says what that means."""
+
+    def __init__(self, verdict: Verdict, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+        self.stage = stage
+
+
+class Target(Protocol):
+    """An implementation under test, opened once per worker."""
+
+    config: TargetConfig
+
+    def run(self, case: Case, inputs: Mapping[str, torch.Tensor], on_stage: Callable[[str], None]) -> Observation:
+        """Run the case on the given global input values. Raises TargetFailure."""
+        ...
