@@ -101,6 +101,27 @@ def annotate(lowered: Lowered, case: Case, *, uneven_inside: bool = False) -> ir
     return module
 
 
+# Ops that compute element by element, or only carry values around: they do not say what a graph is about.
+PLAIN_OPERATIONS = frozenset(
+    "abs add and broadcast_in_dim clamp compare constant convert divide iota maximum minimum multiply negate not or "
+    "power remainder reshape return select sign subtract transpose xor".split()
+)
+
+
+def telling_operations(module: ir.Module) -> tuple[str, ...]:
+    """Names of the StableHLO ops that a graph is about: gather, scatter, reverse, dot_general, ..., sorted."""
+    names: set[str] = set()
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        dialect, _, name = op.name.partition(".")
+        if dialect == "stablehlo" and name not in PLAIN_OPERATIONS:
+            names.add(name)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    return tuple(sorted(names))
+
+
 def _main(module: ir.Module) -> ir.OpView:
     return next(op for op in module.body.operations if op.operation.name == "func.func")
 

@@ -48,6 +48,7 @@ class Outcome:
     stage: str = ""  # reference, lower, compile (or the compiler stage that failed), execute, compare
     message: str = ""  # the first line of what went wrong, as the target said it
     op: str = ""  # WRONG: op that produces the first wrong output
+    operations: tuple[str, ...] = ()  # WRONG: telling ops of the lowered graph (gather, scatter, ...), if known
     pcc: float | None = None  # WRONG: lowest over the outputs; reported, decides nothing
     mismatches: tuple[Mismatch, ...] = ()
     log: str = ""  # last lines of stderr, or the traceback; never part of a bucket
@@ -61,4 +62,5 @@ class Outcome:
         mismatches = tuple(
             Mismatch(**{**m, "samples": tuple(tuple(s) for s in m["samples"])}) for m in data.get("mismatches", ())
         )
-        return cls(**{**data, "verdict": Verdict(data["verdict"]), "mismatches": mismatches})
+        operations = tuple(data.get("operations", ()))
+        return cls(**{**data, "verdict": Verdict(data["verdict"]), "mismatches": mismatches, "operations": operations})

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import func, sdy, stablehlo
 
-from fuzz.case import Mesh, MeshfuzzError, Sharding
+from fuzz.case import Mesh, MeshfuzzError, Sharding, replicated
 
 FILL_MARK = "tt.fill_out_of_bounds"
 # Discardable attributes that change nothing in what an op computes.
@@ -49,8 +49,10 @@ def device_program(stage: str) -> DeviceProgram:
     source = ir.Module.parse(stage)
     functions = [op for op in source.body.operations if op.operation.name == "func.func"]
     main = next(function for function in functions if function.sym_name.value == "main")
-    manual = _manual_computation(main)
     mesh = _mesh(source)
+    if mesh.size == 1:
+        return _single_device_program(main, mesh)
+    manual = _manual_computation(main)
     arguments = tuple(_argument_number(operand) for operand in manual.operands)
     _check_returned(main, manual)
     program = ir.Module.create()
@@ -74,6 +76,26 @@ def device_program(stage: str) -> DeviceProgram:
         arguments=arguments,
         argument_shardings=_shardings(manual.attributes["in_shardings"], mesh),
         result_shardings=_shardings(manual.attributes["out_shardings"], mesh),
+    )
+
+
+def _single_device_program(main: ir.OpView, mesh: Mesh) -> DeviceProgram:
+    """On one device there is nothing to partition: @main itself is what the device runs."""
+    block = main.regions[0].blocks[0]
+    _rewrite(block)
+    program = ir.Module.create()
+    for name in attribute_names(main.operation):
+        if name in ("arg_attrs", "res_attrs"):
+            del main.attributes[name]
+    with ir.InsertionPoint(program.body):
+        main.operation.clone()
+    operands = block.operations[len(block.operations) - 1].operands
+    return DeviceProgram(
+        text=str(program),
+        mesh=mesh,
+        arguments=tuple(range(len(block.arguments))),
+        argument_shardings=tuple(replicated(len(ir.RankedTensorType(a.type).shape)) for a in block.arguments),
+        result_shardings=tuple(replicated(len(ir.RankedTensorType(v.type).shape)) for v in operands),
     )
 
 

@@ -29,6 +29,7 @@ class Observation:
 
     outputs: tuple[tuple[Block, ...], ...]  # per case output, per device
     stages: Mapping[str, str] = field(default_factory=dict)  # captured IR: stage name -> text
+    operations: tuple[str, ...] = ()  # what the lowered graph is about, in the target's own terms
 
 
 class TargetFailure(MeshfuzzError):

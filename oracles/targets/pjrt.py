@@ -19,7 +19,7 @@ from jaxlib.mlir import ir
 
 from fuzz.case import Case, Mesh, Output, Sharding, is_uneven, replicated
 from fuzz.ops.core import specs
-from oracles.lowering import Lowered, annotate, lower
+from oracles.lowering import Lowered, annotate, lower, telling_operations
 from oracles.outcome import Verdict
 from oracles.placement import block_shape, block_start, take_block
 from oracles.stages.partitioned import DeviceProgram, NotUnderstood, device_program
@@ -40,10 +40,16 @@ STAGES = (
     "ttnn_runtime",
 )
 PARTITIONED = "shlo_compiler"
-# Only what a compiler plainly says it does not do. A crash, a failed assertion or a rejected legal program is a finding.
+# The stage is executed for its meaning, not for speed: less optimisation halves the time XLA takes to compile it.
+EXECUTOR_OPTIONS = {"xla_backend_optimization_level": "0"}
+# Only what a compiler plainly says it does not do: a failed assertion or a rejected legal program is a finding.
 PLAIN_REFUSALS = (
     "tensor sharding is incompatible with tensor shape",  # an argument or result sharded unevenly
-    "is not implemented yet", "not supported yet", "is not supported", "unsupported")
+    "is not implemented yet",
+    "not supported yet",
+    "is not supported",
+    "unsupported",
+)
 
 
 class PjrtTarget:
@@ -64,6 +70,7 @@ class PjrtTarget:
         try:
             with mlir_context(), ir.Location.unknown():
                 module = annotate(lowered, case, uneven_inside=True)
+                operations = telling_operations(module)
                 executable = compile_module(
                     self._client, module, partitions=case.mesh.size, replicas=1, overrides=dict(case.options)
                 )
@@ -83,7 +90,7 @@ class PjrtTarget:
             _even(shape, output.sharding or replicated(len(shape)), case.mesh)
             for output, shape in zip(outputs, shapes, strict=True)
         ]
-        return Observation(gather_blocks(results, shapes, shardings, case.mesh))
+        return Observation(gather_blocks(results, shapes, shardings, case.mesh), operations=operations)
 
 
 class MockTarget:
@@ -97,7 +104,10 @@ class MockTarget:
     def run(self, case: Case, inputs: Mapping[str, torch.Tensor], on_stage: Callable[[str], None]) -> Observation:
         on_stage("lower")
         lowered = lower(case, inputs)
-        stages, failure = self.compile(lowered, case, on_stage)
+        with mlir_context(), ir.Location.unknown():
+            module = annotate(lowered, case)
+            operations = telling_operations(module)
+            stages, failure = self.compile(module, case, on_stage)
         if failure is not None:
             raise failure
         on_stage("execute")
@@ -105,7 +115,11 @@ class MockTarget:
             with mlir_context(), ir.Location.unknown():
                 program = device_program(stages[PARTITIONED])
                 executable = compile_module(
-                    self._executor, ir.Module.parse(program.text), partitions=1, replicas=program.mesh.size
+                    self._executor,
+                    ir.Module.parse(program.text),
+                    partitions=1,
+                    replicas=program.mesh.size,
+                    overrides=EXECUTOR_OPTIONS,
                 )
         except NotUnderstood as error:
             raise TargetFailure(Verdict.NOT_JUDGED, PARTITIONED, str(error)) from error
@@ -115,20 +129,19 @@ class MockTarget:
         results = execute(self._executor, executable, _device_arguments(program, lowered))
         known = specs(case)
         shapes = [known[output.name].shape for output in case.outputs]
-        return Observation(gather_blocks(results, shapes, program.result_shardings, program.mesh), stages)
+        blocks = gather_blocks(results, shapes, program.result_shardings, program.mesh)
+        return Observation(blocks, stages, operations)
 
     def compile(
-        self, lowered: Lowered, case: Case, on_stage: Callable[[str], None]
+        self, module: ir.Module, case: Case, on_stage: Callable[[str], None]
     ) -> tuple[dict[str, str], TargetFailure | None]:
         """Compile and collect the stages; a failed compile still leaves those up to the failure."""
         on_stage("compile")
         folder = Path(tempfile.mkdtemp(prefix="stages-"))
         failure = None
         try:
-            with mlir_context(), ir.Location.unknown():
-                module = annotate(lowered, case)
-                overrides = dict(case.options) | {"export_path": str(folder)}
-                compile_module(self._compiler, module, partitions=case.mesh.size, replicas=1, overrides=overrides)
+            overrides = dict(case.options) | {"export_path": str(folder)}
+            compile_module(self._compiler, module, partitions=case.mesh.size, replicas=1, overrides=overrides)
         except RuntimeError as error:
             failure = compile_failure(error, failed_stage(folder))
         stages = read_stages(folder)
@@ -210,4 +223,3 @@ def gather_blocks(
             blocks.append(Block(device, start, take_block(values, [0] * len(shape), valid)))
         outputs.append(tuple(blocks))
     return tuple(outputs)
-

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The input space: whole test cases, valid by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from fuzz.case import DTYPE_BYTES, Case, CaseError, Mesh
+from fuzz.ops import Op, registered
+from fuzz.ops.scope import Scope
+from fuzz.strategies.motifs import MOTIFS, Motif
+from fuzz.strategies.shardings import constrain_nodes, draw_outputs, draw_plan, shard_inputs
+from fuzz.strategies.space import Space
+
+# Relative weight of a family per drawn op: indexed memory ops are what this project is about, the rest is glue.
+FAMILY_WEIGHTS = {"indexed read": 5, "indexed write": 5, "ordering": 2, "shape": 2, "reduction": 2}
+MOTIF_PERCENT = 45
+# A case holds at most this many full-size values (inputs, float64 references, shards): what one may take of the limit.
+VALUES_PER_CASE = 16
+
+
+@st.composite
+def cases(draw: DrawFn, space: Space) -> Case:
+    """One test case of the space: a motif or a few random ops, a mesh, shardings of everything."""
+    mesh = draw(st.sampled_from(space.meshes))
+    scope = Scope(draw, space.dtypes, space.memory_limit // (VALUES_PER_CASE * max(DTYPE_BYTES.values())))
+    motifs = _motifs(space.ops)
+    if motifs and scope.chance(MOTIF_PERCENT):
+        scope.choose(motifs).build(scope)
+        extra = scope.choose((0, 0, 1, 2))
+    else:
+        extra = scope.choose((1, 2, 1, 3, 4))
+    for _ in range(extra):
+        scope.choose(_weighted_ops(space.ops)).draw(scope)
+    while not scope.nodes:
+        # An op may find nothing that fits in the scope; then there is still no graph.
+        scope.choose(_weighted_ops(space.ops)).draw(scope)
+    return _finish(draw, scope, mesh)
+
+
+def _finish(draw: DrawFn, scope: Scope, mesh: Mesh) -> Case:
+    names = _results(scope)
+    known = {value.name: value.spec for value in scope.values}
+    plan = draw_plan(draw, mesh)
+    return Case(
+        mesh=mesh,
+        inputs=shard_inputs(draw, scope.inputs, mesh, plan),
+        nodes=constrain_nodes(draw, scope.nodes, known, mesh, plan),
+        outputs=draw_outputs(draw, names, known, mesh, plan),
+    ).live()
+
+
+def _results(scope: Scope) -> Sequence[str]:
+    """The last node, and now and then one more value that nothing else reads."""
+    used = {operand for node in scope.nodes for operand in node.operands}
+    leaves = [node.name for node in scope.nodes if node.name not in used]
+    last = scope.nodes[-1].name
+    others = [name for name in leaves if name != last]
+    if others and scope.chance(50):
+        return [scope.choose(others), last]
+    return [last]
+
+
+@lru_cache(maxsize=16)
+def _weighted_ops(names: tuple[str, ...]) -> tuple[Op, ...]:
+    """Allowed ops, each repeated by its family's weight. Raises CaseError for an unknown name."""
+    known = {op.name for op in registered()}
+    if unknown := sorted(set(names) - known):
+        raise CaseError(f"unknown ops {', '.join(unknown)}; `meshfuzz doctor --ops` lists them")
+    return tuple(
+        op for op in registered() if not names or op.name in names for _ in range(FAMILY_WEIGHTS.get(op.family, 1))
+    )
+
+
+@lru_cache(maxsize=16)
+def _motifs(names: tuple[str, ...]) -> tuple[Motif, ...]:
+    return tuple(motif for motif in MOTIFS if not names or motif.ops & set(names) for _ in range(motif.weight))

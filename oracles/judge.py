@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One case, run and judged: what a worker does for every request."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from fuzz.case import Case, CaseError
+from fuzz.payloads import values
+from oracles.outcome import Outcome, Verdict
+from oracles.reference import InvalidCase, reference
+from oracles.targets.base import Target, TargetFailure
+from oracles.targets.config import TargetConfig, TargetUnavailable
+from oracles.verdict import compare, same
+
+# bf16 results keep bf16 precision between fused ops only if XLA may not carry them wider; the reference rounds too.
+XLA_FLAGS = "--xla_allow_excess_precision=false"
+
+
+def open_target(config: TargetConfig) -> Target:
+    """Open the target in this process, once. Raises TargetUnavailable."""
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["PJRT_DEVICE"] = "CPU"  # torch_xla only traces here; the device under test is another client
+    torch.set_num_threads(1)  # one worker per core: more threads only get in each other's way
+    if config.kind == "torchxla":
+        from oracles.targets.torchxla import TorchXLA
+
+        return TorchXLA(config)
+    return _open_pjrt(config)
+
+
+def _open_pjrt(config: TargetConfig) -> Target:
+    from oracles.targets import environment
+
+    if config.kind == "cpu":
+        from oracles.targets.client import cpu_client
+        from oracles.targets.pjrt import PjrtTarget
+
+        return PjrtTarget(config, cpu_client(max(8, config.topology.size)))
+    if config.kind == "plugin":
+        return _open_plugin(config, "plugin", environment.check_plugin(Path(config.plugin or "")))
+    path = environment.find_tt_plugin(config.plugin)
+    environment.share_assets(Path(os.environ["TMPDIR"]), path)
+    os.environ.setdefault("TT_METAL_LOGGER_LEVEL", "fatal")
+    if not config.mock:
+        return _open_plugin(config, "tt", path)
+    os.environ["TT_COMPILE_ONLY_SYSTEM_DESC"] = str(environment.prepare_compile_only(path, config.topology))
+    from oracles.targets.client import cpu_client, plugin_client
+    from oracles.targets.pjrt import MockTarget
+
+    try:
+        compiler = plugin_client("tt", path)
+    except RuntimeError as error:
+        raise TargetUnavailable(f"the TT plugin {path} does not start: {error}") from error
+    return MockTarget(config, compiler, cpu_client(config.topology.size))
+
+
+def _open_plugin(config: TargetConfig, name: str, path: Path) -> Target:
+    from oracles.targets.client import plugin_client
+    from oracles.targets.pjrt import PjrtTarget
+
+    try:
+        client = plugin_client(name, path)
+    except RuntimeError as error:
+        raise TargetUnavailable(f"the plugin {path} does not start: {str(error).splitlines()[0]}") from error
+    devices = len(client.devices())
+    if devices < config.topology.size:
+        raise TargetUnavailable(
+            f"the plugin {path} has {devices} devices, mesh {config.topology} needs {config.topology.size}"
+        )
+    return PjrtTarget(config, client)
+
+
+@dataclass
+class _Clock:
+    """Tells the driver which phase runs, and measures each: name -> seconds."""
+
+    announce: Callable[[str], None]
+    phase: str = ""
+    started: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def enter(self, phase: str) -> None:
+        now = time.perf_counter()
+        if self.phase:
+            self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + now - self.started
+        self.phase, self.started = phase, now
+        if phase:
+            self.announce(phase)
+
+
+@contextmanager
+def _measured(announce: Callable[[str], None]) -> Iterator[_Clock]:
+    clock = _Clock(announce)
+    try:
+        yield clock
+    finally:
+        clock.enter("")
+
+
+def judge(target: Target, case: Case, on_stage: Callable[[str], None]) -> Outcome:
+    """Run the case on the target and compare it with the reference. Every failure becomes an Outcome.
+
+    A wrong result is run a second time: if the target does not repeat itself, that is what is wrong.
+    """
+    with _measured(on_stage) as clock:
+        outcome = _judge(target, case, clock)
+    return replace(outcome, seconds=clock.seconds)
+
+
+def _judge(target: Target, case: Case, clock: _Clock) -> Outcome:
+    clock.enter("reference")
+    try:
+        inputs = {value.name: values(value.spec, value.payload) for value in case.inputs}
+        expected = reference(case, inputs)
+    except (InvalidCase, CaseError) as error:
+        return Outcome(Verdict.INVALID, stage="reference", message=str(error))
+    try:
+        observation = target.run(case, inputs, clock.enter)
+        clock.enter("compare")
+        outcome = compare(case, expected, observation)
+        if outcome.verdict is not Verdict.WRONG:
+            return outcome
+        again = target.run(case, inputs, clock.enter)
+        clock.enter("compare")
+        if not same(observation, again):
+            return replace(outcome, verdict=Verdict.NONDETERMINISTIC, message="two runs of one case differ")
+        return outcome
+    except TargetFailure as failure:
+        return Outcome(failure.verdict, stage=failure.stage, message=str(failure))
+    except Exception as error:  # whatever it is, it is ours: a target's own failures have names
+        return Outcome(
+            Verdict.ENV,
+            stage=clock.phase,
+            message=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+            log=traceback.format_exc(limit=-6),
+        )
