@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fuzz.case import Attribute, Case, CaseError, Node, TensorSpec
+from fuzz.case import Attribute, Case, CaseError, Node, Sharding, TensorSpec
 
 if TYPE_CHECKING:
     from fuzz.ops.scope import Scope, Value
@@ -63,7 +63,7 @@ class Accumulates:
 
 @dataclass(frozen=True, slots=True)
 class Selects:
-    """An order statistic of elements (max, min, sorted values): exact where the operands are."""
+    """An element found by its value (max, min, sorted values), or its sign changed: exact where the operands are."""
 
     data: tuple[int, ...] = (0,)
 
@@ -95,7 +95,8 @@ class Op:
     doc: str  # what it computes, in one line
     draw: Callable[[Scope], Value | None]  # add one use of the op to a graph; None where nothing in scope fits
     run: Callable[..., torch.Tensor]  # run(*operands, **attributes); creation ops also take device=
-    source: str  # how a script writes it: {0}, {1} operands, {operands} all, {name} attributes
+    # How a script writes it: {0}, {1} operands, {operands} all, {name} attributes. Creation ops read a name `device`.
+    source: str
     semantics: Semantics
     creates: bool = False  # takes no operand: needs device=
     # Whether torch defines the result for these operand values; scatters with conflicting writes are not.
@@ -136,17 +137,28 @@ def call(op: Op, operands: Sequence[torch.Tensor], attributes: dict[str, Any], d
     return op.run(*operands, **attributes)
 
 
-def run_graph(case: Case, values: dict[str, torch.Tensor], device: object) -> dict[str, torch.Tensor]:
-    """Every value of the graph, given the inputs. Runs in whatever mode the device implies (eager or lazy)."""
+def run_graph(
+    case: Case,
+    values: dict[str, torch.Tensor],
+    device: object,
+    constrain: Callable[[torch.Tensor, Sharding], torch.Tensor] | None = None,
+) -> dict[str, torch.Tensor]:
+    """Every value of the graph, given the inputs. Runs in whatever mode the device implies (eager or lazy).
+
+    `constrain`, if given, applies the sharding constraints of nodes; its result is what later nodes read.
+    """
     results = dict(values)
     for node in case.nodes:
         operands = [results[name] for name in node.operands]
-        results[node.name] = call(get(node.op), operands, node.keywords, device)
+        result = call(get(node.op), operands, node.keywords, device)
+        if constrain is not None and node.sharding is not None:
+            result = constrain(result, node.sharding)
+        results[node.name] = result
     return results
 
 
 def infer(op_name: str, operands: Sequence[TensorSpec], attributes: Iterable[tuple[str, Attribute]]) -> TensorSpec:
-    """Shape and dtype of the result, from torch's own meta kernels. Raises CaseError where torch rejects the operands."""
+    """Shape and dtype of the result, from torch's meta kernels. Raises CaseError where torch rejects the operands."""
     return _infer(op_name, tuple(operands), tuple(attributes))
 
 

@@ -28,7 +28,9 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 # Where set, torch_xla computes in other dtypes than the program says.
 DTYPE_FLAGS = ("XLA_USE_BF16", "XLA_USE_FP16", "XLA_DOWNCAST_BF16", "XLA_DOWNCAST_FP16", "XLA_USE_32BIT_LONG")
 # What HLO has where StableHLO has other names or nothing; custom-call is the sharding annotation itself.
-HLO_PLAIN_OPERATIONS = PLAIN_OPERATIONS | {"broadcast", "call", "custom_call", "get_tuple_element", "parameter", "tuple"}
+HLO_PLAIN_OPERATIONS = PLAIN_OPERATIONS | frozenset(
+    ("broadcast", "call", "custom_call", "get_tuple_element", "parameter", "tuple")
+)
 _HLO_OPERATION = re.compile(r"^\s*(?:ROOT )?%\S+ = .*? ([a-z][a-z0-9-]*)\(", re.MULTILINE)
 
 
