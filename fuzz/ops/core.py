@@ -168,7 +168,7 @@ def _infer(op_name: str, operands: tuple[TensorSpec, ...], attributes: tuple[tup
     meta = [torch.empty(spec.shape, dtype=TORCH_DTYPES[spec.dtype], device="meta") for spec in operands]
     try:
         result = call(op, meta, dict(attributes), "meta")
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
         raise CaseError(f"{op_name}: torch rejects the operands: {str(error).splitlines()[0]}") from error
     dtype = DTYPE_NAMES.get(result.dtype)
     if dtype is None:
