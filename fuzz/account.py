@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a campaign says about itself, while it runs and when it has ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from fuzz.store import SKIPPED, Finding
+from oracles.outcome import Verdict
+
+# Verdicts that say nothing about the target; what was said instead is counted and shown.
+EXPLAINED = (Verdict.UNSUPPORTED, Verdict.NOT_JUDGED, Verdict.INVALID, Verdict.ENV)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a campaign stands, for the progress display."""
+
+    elapsed: float  # seconds
+    left: float | None  # seconds of the time budget
+    counts: Counter[str]  # cases per verdict of the whole campaign
+    run: int  # cases run since this process started
+    findings: int
+    investigating: int  # failures being reduced now
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a campaign found, and what it did not look at."""
+
+    ended: str  # why it ended
+    unavailable: str  # why the target went away; empty normally
+    findings: tuple[Finding, ...]
+    new: int  # findings of this run
+    pending: int  # failing cases not investigated
+    counts: Counter[str]
+    messages: dict[str, list[tuple[str, int]]]  # per verdict of EXPLAINED: what was said, and how often
+    run: int  # cases of this run
+    elapsed: float  # seconds
+    generation: float  # seconds spent drawing cases
+
+    @property
+    def judged(self) -> int:
+        """Cases that say anything about the target."""
+        return sum(n for verdict, n in self.counts.items() if verdict not in (SKIPPED, Verdict.ENV, Verdict.INVALID))
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "ended": self.ended,
+            "unavailable": self.unavailable,
+            "findings": [finding.to_plain() for finding in self.findings],
+            "new": self.new,
+            "pending": self.pending,
+            "counts": dict(self.counts),
+            "messages": self.messages,
+            "run": self.run,
+            "elapsed": round(self.elapsed, 3),
+            "generation": round(self.generation, 3),
+        }

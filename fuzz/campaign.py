@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fuzzing campaign: rounds of cases on a worker pool, and the findings they lead to.
+
+A round draws a fixed number of cases, runs them in parallel, and then investigates its failures in the order of their
+indices. Decisions about round n use only what rounds before n recorded, and failures of different signatures cannot
+influence each other; so the same seed gives the same cases and the same buckets whatever the timing, and a campaign
+that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fuzz.account import EXPLAINED, Snapshot, Summary
+from fuzz.case import Case, CaseError, dump
+from fuzz.investigation import Reduce, Start, investigate, starting_point, unreduced
+from fuzz.pool import WORKER, Pool
+from fuzz.settings import Budget, Settings
+from fuzz.store import SKIPPED, Finding, Record, Script, State, Store, StoreError, locked
+from fuzz.strategies.space import Space
+from fuzz.triage import matches
+from oracles.outcome import Outcome, Verdict
+from oracles.targets.config import TargetConfig, TargetUnavailable
+
+ROUND = 32  # cases: enough to keep workers busy, few enough that known buckets are avoided soon
+# A pattern whose cases mostly pass is too broad to be avoided; it takes this many of them to tell.
+EVIDENCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a campaign calls below it."""
+
+    sample: Callable[[Space, int, int], Case]
+    reduce: Reduce
+    publish: Callable[[Finding, Path, TargetConfig], tuple[Script, ...]]  # write repro scripts and prove them
+    command: Sequence[str] = WORKER
+
+
+Display = Callable[[Callable[[], Snapshot]], Any]  # a context manager that shows snapshots while it is open
+
+
+def run_campaign(
+    directory: Path,
+    settings: Settings,
+    budget: Budget,
+    tools: Tools,
+    *,
+    resume: bool = False,
+    display: Display | None = None,
+) -> Summary:
+    """Run until the budget is spent or Ctrl-C. With `resume`, the folder's campaign goes on with these settings.
+
+    Raises FolderBusy, StoreError, and TargetUnavailable if no worker ever starts.
+    """
+    with locked(directory):
+        shutil.rmtree(directory / "tmp", ignore_errors=True)  # of a driver that was killed; ours alone under the lock
+        plain = {"settings": settings.to_plain(), "budget": budget.to_plain()}
+        store = Store.open(directory) if resume else Store.create(directory, plain)
+        with store, ThreadPoolExecutor(settings.workers, "case") as executor:
+            pool = Pool(
+                settings.target,
+                directory,
+                workers=settings.workers,
+                deadline=settings.deadline,
+                memory_limit=settings.memory_limit,
+                command=tools.command,
+            )
+            campaign = Campaign(settings, budget, store, pool, executor, tools)
+            unavailable = ""
+            try:
+                with pool, (display or _no_display)(campaign.snapshot):
+                    ended = campaign.run()
+            except KeyboardInterrupt:
+                ended = "interrupted"
+            except TargetUnavailable as error:
+                if not store.recorded():
+                    raise
+                ended, unavailable = "the target went away", str(error)
+            finally:
+                executor.shutdown(wait=False, cancel_futures=True)
+        with Store.open(directory) as store:
+            return campaign.summary(store, ended, unavailable)
+
+
+@contextmanager
+def _no_display(_: Callable[[], Snapshot]) -> Iterator[None]:
+    yield
+
+
+class Campaign:
+    """The state of one run: what is known, and how much of the budget is spent."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        budget: Budget,
+        store: Store,
+        pool: Pool,
+        executor: ThreadPoolExecutor,
+        tools: Tools,
+    ) -> None:
+        self._settings = settings
+        self._budget = budget
+        self._store = store
+        self._pool = pool
+        self._executor = executor
+        self._tools = tools
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        store.reopen()
+        self._counts = store.counts()
+        self._findings = {finding.key: finding for finding in store.findings()}
+        self._run = 0
+        self._new = 0
+        self._investigating = 0
+        self._generation = 0.0
+
+    def run(self) -> str:
+        """Rounds until the budget is spent. Returns why it ended."""
+        for finding in self._known():
+            if finding.state is State.REDUCED and not finding.scripts:
+                self._publish(finding)
+        recorded = self._store.recorded()
+        missing = next(index for index in range(len(recorded) + 1) if index not in recorded)
+        first = missing // ROUND * ROUND
+        if missing == first:
+            # Stopped while investigating. Otherwise the round is finished first: its failures are judged together.
+            self._investigate_pending()
+        while True:
+            if self._time_is_up():
+                return "the time is up"
+            if self._budget.cases is not None and first >= self._budget.cases:
+                return "all cases are drawn"
+            if self._budget.findings is not None and self._new >= self._budget.findings:
+                return "enough findings"
+            self._round([index for index in range(first, first + ROUND) if index not in recorded])
+            first += ROUND
+
+    def snapshot(self) -> Snapshot:
+        """Where the campaign stands now. May be called from any thread."""
+        elapsed = time.monotonic() - self._began
+        left = None if self._budget.seconds is None else max(0.0, self._budget.seconds - elapsed)
+        with self._lock:
+            counts = Counter(self._counts)
+            return Snapshot(elapsed, left, counts, self._run, len(self._findings), self._investigating)
+
+    def summary(self, store: Store, ended: str, unavailable: str) -> Summary:
+        """The account of the run, read back from the store."""
+        return Summary(
+            ended=ended,
+            unavailable=unavailable,
+            findings=tuple(store.findings()),
+            new=self._new,
+            pending=len(store.pending()),
+            counts=store.counts(),
+            messages={str(verdict): said for verdict in EXPLAINED if (said := store.messages(verdict))},
+            run=self._run,
+            elapsed=time.monotonic() - self._began,
+            generation=self._generation,
+        )
+
+    def _time_is_up(self) -> bool:
+        return self._budget.seconds is not None and time.monotonic() - self._began >= self._budget.seconds
+
+    # --- running cases ------------------------------------------------------------------------------------------------
+
+    def _round(self, indices: Sequence[int]) -> None:
+        reduced = [f for f in self._findings.values() if f.state in (State.REDUCED, State.PROVEN)]
+        tried = self._store.tried(indices[0] if indices else 0)
+        avoided = {f.id for f in reduced if _worth_avoiding(*tried.get(f.id, (0, 0)))}
+        futures: list[Future[None]] = []
+        for index in indices:
+            if self._time_is_up() or (self._budget.cases is not None and index >= self._budget.cases):
+                break
+            case = self._draw(index)
+            if case is None:
+                continue
+            patterns = tuple(sorted(finding.id for finding in reduced if matches(finding.pattern, case)))
+            if avoided.intersection(patterns) and not self._revisited(index):
+                self._store.record_skipped(index, case.digest, patterns)
+                self._count(SKIPPED)
+            else:
+                futures.append(self._executor.submit(self._run_case, index, case, patterns))
+        for future in futures:
+            future.result()
+        self._investigate_pending()
+
+    def _draw(self, index: int) -> Case | None:
+        began = time.monotonic()
+        try:
+            return self._tools.sample(self._settings.space, self._settings.seed, index)
+        except CaseError as error:
+            # A fault of a strategy. It is counted and shown, and must not end a campaign of a night.
+            self._store.record(index, "", Outcome(Verdict.INVALID, "generate", str(error)))
+            self._count(Verdict.INVALID)
+            return None
+        finally:
+            self._generation += time.monotonic() - began
+
+    def _revisited(self, index: int) -> bool:
+        """Whether a case runs although it has a known pattern: a fixed share, chosen by seed and index."""
+        digest = hashlib.sha256(f"{self._settings.seed}:{index}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") < self._settings.revisit * (1 << 32)
+
+    def _run_case(self, index: int, case: Case, patterns: tuple[str, ...]) -> None:
+        if self._time_is_up():
+            return
+        self._store.running(index, case)
+        outcome = self._pool.run(case)
+        self._store.record(index, case.digest, outcome, patterns)
+        self._count(outcome.verdict)
+
+    def _count(self, verdict: str) -> None:
+        with self._lock:
+            self._counts[str(verdict)] += 1
+            self._run += verdict != SKIPPED
+
+    # --- investigating failures ---------------------------------------------------------------------------------------
+
+    def _investigate_pending(self) -> None:
+        """Put every failing case into a bucket. Signatures in parallel, the cases of one signature by index."""
+        groups: dict[str, list[Start]] = {}
+        for start in self._executor.map(self._start, self._store.pending()):
+            groups.setdefault(start.signature, []).append(start)
+        for future in [self._executor.submit(self._settle, group) for group in groups.values()]:
+            future.result()
+
+    def _start(self, record: Record) -> Start:
+        case = self._tools.sample(self._settings.space, self._settings.seed, record.number)
+        if case.digest != record.digest:
+            raise StoreError(
+                f"case {record.number} is not what it was when {self._store.directory} recorded it: the strategies "
+                "have changed since; start a new campaign in another --dir"
+            )
+        return starting_point(record.number, case, record.outcome, self._pool.run)
+
+    def _settle(self, starts: Sequence[Start]) -> None:
+        """Failures of one signature: each joins a bucket that explains it, or becomes one."""
+        for start in starts:
+            known = [f for f in self._known() if f.signature == start.signature]
+            match = next((finding for finding in known if matches(finding.pattern, start.case)), None)
+            if match is not None:
+                self._store.assign(start.number, match.key, absorbed=True)
+            elif self._time_is_up():
+                self._add(unreduced(start))
+            else:
+                self._add(self._investigated(start))
+
+    def _known(self) -> list[Finding]:
+        with self._lock:
+            return list(self._findings.values())
+
+    def _investigated(self, start: Start) -> Finding:
+        with self._lock:
+            self._investigating += 1
+        try:
+            return investigate(start, self._pool.run, self._tools.reduce)
+        finally:
+            with self._lock:
+                self._investigating -= 1
+
+    def _add(self, finding: Finding) -> None:
+        with self._lock:
+            merged = finding.key in self._findings
+            if not merged:
+                self._findings[finding.key] = finding
+                self._new += 1
+        if merged:
+            self._store.assign(finding.first, finding.key, absorbed=False)
+        else:
+            self._store.add_finding(finding)
+            self._publish(finding)
+
+    def _publish(self, finding: Finding) -> None:
+        """Write the case and the scripts of a reduced finding."""
+        path = self._store.directory / "cases" / f"{finding.id}.yaml"
+        path.write_text(dump(finding.case), encoding="utf-8")
+        if finding.state is not State.REDUCED:
+            return
+        scripts = self._tools.publish(finding, self._store.directory, self._settings.target)
+        state = State.PROVEN if any(script.proven for script in scripts) else State.REDUCED
+        finding = replace(finding, scripts=scripts, state=state)
+        self._store.update_finding(finding)
+        with self._lock:
+            self._findings[finding.key] = finding
+
+
+def _worth_avoiding(runs: int, failures: int) -> bool:
+    return runs < EVIDENCE or failures * 2 >= runs

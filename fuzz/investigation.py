@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a failing case to a finding: where it starts, whether it repeats, and how small it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from fuzz.case import Case, dump
+from fuzz.signature import signature
+from fuzz.store import Finding, State
+from fuzz.triage import ANY_CASE, Pattern, bucket_key, earliest_wrong, pattern
+from oracles.outcome import Outcome, Verdict
+
+Run = Callable[[Case], Outcome]
+
+
+class Reduced(Protocol):
+    """What a reducer returns."""
+
+    @property
+    def case(self) -> Case: ...
+    @property
+    def runs(self) -> int: ...
+    @property
+    def minimal(self) -> bool: ...
+
+
+Reduce = Callable[[Case, Callable[[Case], bool]], Reduced]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the investigation of a failing case starts: for a wrong result, the part of the graph that makes it."""
+
+    number: int
+    original: Case
+    case: Case
+    outcome: Outcome
+
+    @property
+    def signature(self) -> str:
+        return signature(self.outcome)
+
+
+def starting_point(number: int, case: Case, outcome: Outcome, run: Run) -> Start:
+    """Cut a wrong case down to the first op that is wrong; other failures start from the live graph."""
+    if outcome.verdict is Verdict.WRONG:
+        found = earliest_wrong(case, run)
+        if found is not None:
+            return Start(number, case, *found)
+    return Start(number, case, case.live(), outcome)
+
+
+def unreduced(start: Start) -> Finding:
+    """The finding as far as it is known without running anything more."""
+    return _finding(start, start.signature, pattern(start.case), State.NEW, start.case, start.outcome)
+
+
+def investigate(start: Start, run: Run, reduce: Reduce) -> Finding:
+    """Run the case again, reduce it while the same failure stays, and name the bucket.
+
+    A failure that does not repeat becomes a NONDETERMINISTIC finding, not reduced: no smaller case could be trusted.
+    """
+    wanted = start.signature
+
+    def observed(candidate: Case) -> Outcome:
+        outcome = run(candidate)
+        if outcome.verdict is Verdict.WRONG and len(candidate.outputs) == 1:
+            # The op whose value is wrong names the failure; a case with one output leaves no doubt which it is.
+            node = candidate.node(candidate.outputs[0].name)
+            outcome = replace(outcome, op=node.op if node else "input")
+        return outcome
+
+    again = observed(start.case)
+    if signature(again) != wanted:
+        return _unsteady(start, again)
+    reduction = reduce(start.case, lambda candidate: signature(observed(candidate)) == wanted)
+    final = observed(reduction.case)
+    if signature(final) != wanted:
+        return _unsteady(start, final)
+    found = _finding(start, wanted, pattern(reduction.case), State.REDUCED, reduction.case, final)
+    return replace(found, runs=reduction.runs, minimal=reduction.minimal)
+
+
+def _unsteady(start: Start, again: Outcome) -> Finding:
+    outcome = replace(
+        start.outcome,
+        verdict=Verdict.NONDETERMINISTIC,
+        message=f"{start.signature}, then {'PASS' if again.verdict is Verdict.PASS else signature(again)}",
+    )
+    # Which cases are hit varies from run to run, so a pattern would only split the bucket.
+    return _finding(start, f"NONDETERMINISTIC: {start.signature}", ANY_CASE, State.FLAKY, start.case, outcome)
+
+
+def _finding(start: Start, name: str, of: Pattern, state: State, case: Case, outcome: Outcome) -> Finding:
+    return Finding(
+        signature=name,
+        pattern=of,
+        key=bucket_key(name, of),
+        state=state,
+        first=start.number,
+        original=dump(start.original),
+        reduced=dump(case),
+        outcome=outcome,
+    )

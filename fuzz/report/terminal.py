@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people read on a terminal: tables that survive 80 columns, and one finding in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fuzz.account import Summary
+from fuzz.case import Case
+from fuzz.report.progress import clock
+from fuzz.store import SKIPPED, Finding, State
+from oracles.outcome import Outcome, Verdict
+
+MESSAGES = 8  # lines per verdict in a summary
+
+
+def print_to(console: Console, *parts: RenderableType) -> None:
+    """Print without reading markup into compilers' messages, which are full of square brackets."""
+    console.print(*parts, sep="\n", markup=False, highlight=False, soft_wrap=False)
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """One line per finding."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("id", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    table.add_column("stage", overflow="fold")
+    table.add_column("ops", overflow="fold", ratio=1)
+    table.add_column("cases", justify="right", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("proven", no_wrap=True)
+    for finding in findings:
+        table.add_row(
+            *map(
+                Text,
+                (
+                    finding.id,
+                    str(finding.outcome.verdict),
+                    finding.outcome.stage,
+                    " ".join(node.op for node in finding.case.nodes),
+                    str(finding.count),
+                    size(finding.case),
+                    "yes" if finding.state is State.PROVEN else f"no ({finding.state})",
+                ),
+            )
+        )
+    return table
+
+
+def size(case: Case) -> str:
+    """How large a case is: ops and elements of all inputs."""
+    elements = sum(value.spec.elements for value in case.inputs)
+    return f"{len(case.nodes)} op{'s' if len(case.nodes) != 1 else ''}, {elements} el"
+
+
+def summary_text(summary: Summary, directory: Path) -> Group:
+    """The end of a campaign: what was found, and what was not looked at."""
+    return Group(*_summary_parts(summary, directory))
+
+
+def _summary_parts(summary: Summary, directory: Path) -> Iterator[RenderableType]:
+    if summary.findings:
+        yield findings_table(summary.findings)
+        yield Text(f"meshfuzz show ID --dir {directory} shows one in full")
+        yield Text("")
+    speed = summary.run / summary.elapsed if summary.elapsed else 0.0
+    share = 100 * summary.generation / summary.elapsed if summary.elapsed else 0.0
+    yield Text(f"{summary.ended} after {clock(summary.elapsed)}: {summary.run} cases run, {speed:.1f}/s")
+    yield Text(f"drawing cases took {summary.generation:.1f} s, {share:.1f} % of the time")
+    order = [*map(str, Verdict), SKIPPED]
+    yield Text("verdicts: " + (", ".join(f"{n} {summary.counts[n]}" for n in order if summary.counts[n]) or "none"))
+    if summary.counts[SKIPPED]:
+        yield Text(f"skipped: {summary.counts[SKIPPED]} cases with the pattern of a known finding (--revisit)")
+    for verdict, said in summary.messages.items():
+        yield Text(f"{verdict}:")
+        for message, count in said[:MESSAGES]:
+            yield Text(f"  {count:6} x {message or 'no message'}")
+        if len(said) > MESSAGES:
+            yield Text(f"  and {len(said) - MESSAGES} other messages")
+    if summary.pending:
+        yield Text(f"{summary.pending} failing cases are not investigated yet: meshfuzz run --resume --dir {directory}")
+    new = f"{summary.new} new" if summary.new else "nothing new"
+    yield Text(f"{len(summary.findings)} findings, {new}")
+
+
+def finding_text(finding: Finding, directory: Path) -> Group:
+    """One finding in full."""
+    outcome = finding.outcome
+    facts = {
+        "finding": finding.id,
+        "bucket": finding.key,
+        "verdict": str(outcome.verdict),
+        "state": str(finding.state),
+        "stage": outcome.stage,
+        "message": outcome.message,
+        "pcc": "" if outcome.pcc is None else f"{outcome.pcc:.6f} (decides nothing)",
+        "cases": f"{finding.count}, the first is number {finding.first}",
+        "reduction": _reduction(finding),
+    }
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value:
+            grid.add_row(Text(name), Text(value))
+    for script in finding.scripts:
+        path = str(directory / script.path) if script.path else "not written"
+        grid.add_row(Text(script.form), Text(f"{path}: {'proven' if script.proven else 'not proven'}, {script.detail}"))
+    parts: list[RenderableType] = [grid, Text("")]
+    if outcome.mismatches:
+        parts += [mismatch_table(finding.case, outcome), Text("")]
+    parts.append(Text(finding.reduced.rstrip()))
+    return Group(*parts)
+
+
+def _reduction(finding: Finding) -> str:
+    if finding.state is State.NEW:
+        return "not done: the time was up; meshfuzz run --resume does it"
+    if finding.state is State.FLAKY:
+        return "not done: the case does not fail every time"
+    return f"{finding.runs} runs, {'1-minimal' if finding.minimal else 'stopped by its budget before 1-minimal'}"
+
+
+def mismatch_table(case: Case, outcome: Outcome) -> Table:
+    """Wrong elements per mesh coordinate: position, expected, got."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("output", "device", "wrong", "position", "expected", "got"):
+        table.add_column(name, overflow="fold")
+    for mismatch in outcome.mismatches:
+        position = case.mesh.coordinate(mismatch.device)
+        coordinate = " ".join(f"{axis}={position[axis]}" for axis in case.mesh.axes)
+        first = (mismatch.output, coordinate, f"{mismatch.wrong}/{mismatch.total}")
+        for sample in mismatch.samples or (("", "", ""),):
+            table.add_row(*map(Text, (*first, *sample)))
+            first = ("", "", "")
+    return table

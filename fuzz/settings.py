@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a campaign is asked to do, as plain data. Imports no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from fuzz.case import Mesh, MeshfuzzError
+from fuzz.strategies.space import Space
+from oracles.targets.config import TargetConfig
+
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+class UsageError(MeshfuzzError):
+    """An option has a value that makes no sense, alone or with the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that decides which cases run, on what, and how they are judged. Stored with the campaign."""
+
+    target: TargetConfig
+    space: Space
+    seed: int = 0
+    workers: int = 2
+    deadline: float = 60.0  # seconds per case
+    memory_limit: int = 4 << 30  # bytes of a worker before it is replaced
+    revisit: float = 0.1  # share of the cases with a known bucket's pattern that run all the same
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self) | {"target": self.target.to_plain()}
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> Self:
+        space = dict(data["space"])
+        space["meshes"] = tuple(Mesh(tuple(m["shape"]), tuple(m["axes"])) for m in space["meshes"])
+        lists = {key: tuple(value) for key, value in space.items() if isinstance(value, list)}
+        return cls(**{**data, "target": TargetConfig.from_plain(data["target"]), "space": Space(**{**space, **lists})})
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When a campaign ends: at the first of these that is reached; None is no limit."""
+
+    seconds: float | None = None  # of this run, not of earlier ones that it resumes
+    cases: int | None = None  # drawn since the campaign began, skipped ones included
+    findings: int | None = None  # new ones of this run; looked at between rounds
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def parse_seconds(text: str) -> float:
+    """`90`, `90s`, `15m`, `2h` or `1h30m` in seconds. Raises UsageError."""
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    if parts is None or not any(parts.groups()):
+        raise UsageError(f"unknown duration {text!r}: write for example 90s, 15m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    total = hours * 3600 + minutes * 60 + seconds
+    if total <= 0:
+        raise UsageError(f"duration {text!r} must be more than zero")
+    return total
+
+
+def parse_bytes(text: str) -> int:
+    """`512M`, `4G` or a plain number of bytes. Raises UsageError."""
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:I?B)?", text.strip().upper())
+    if parts is None or float(parts[1]) <= 0:
+        raise UsageError(f"unknown size {text!r}: write for example 512M or 4G")
+    return int(float(parts[1]) * _BYTES[parts[2]])

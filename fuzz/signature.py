@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Error texts reduced to what stays the same when names, numbers and shapes change: the text half of a bucket."""
+
+from __future__ import annotations
+
+import re
+
+from oracles.outcome import Outcome, Verdict
+
+LIMIT = 160  # characters; the cause comes first in the messages of compilers
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_ARROW = "\u2192"
+# In this order: each step relies on what the earlier ones removed.
+_STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (_ANSI, ""),
+    (re.compile(r"->"), _ARROW),  # so that the next steps see matched angle brackets only
+    (re.compile(r"\bhttps?://\S+"), "<url>"),
+    (re.compile(r"loc\((?:[^()]|\([^()]*\))*\):?\s*"), ""),
+    (re.compile(r"\bat (?=/)"), ""),
+    (re.compile(r"(?:/[\w.+@-]+)+/([\w.+@-]+)"), r"\1"),  # a path: its last part
+    (re.compile(r"\b([\w-]+\.(?:cpp|cc|hpp|h|py|mlir|td|inc))(?::\d+)+"), r"\1"),
+    (re.compile(r"\b0x[0-9a-fA-F]+\b"), "#"),
+    (re.compile(r"%[\w#:.-]+"), "%"),  # SSA names
+    (re.compile(r"\"[A-Za-z_]\w*\""), '"_"'),  # axis and symbol names; op names hold a dot or stand in single quotes
+    (re.compile(r"@[A-Za-z_][\w.]*"), "@_"),
+    (re.compile(r"\b[xv]\d+\b"), "_"),  # names of values in our cases
+    (re.compile(r"[\[(][\s\d,.:\-]*\d[\s\d,.:\-]*[\])]"), "[#]"),  # shapes and index lists
+    (re.compile(r"\b\d+(?:x\d+)+(?:x[a-z]+\d*)?\b"), "#"),
+    (re.compile(r"(?<![\w.])-?\d[\d.,:]*(?:e[+-]?\d+)?(?![\w])"), "#"),
+    (re.compile(r"\s+"), " "),
+)
+_TYPE = re.compile(r"(?<![<\w])(!?[A-Za-z_][\w.]*)?<[^<>]*>")
+_URL = re.compile(r"<url>")
+
+# Lines that say where a process was when it died, not why.
+_FRAME = re.compile(
+    r"""^\s*(?:
+        \#\d+\s | @\s+0x | ---\s | \d+\s+0x | 0x[0-9a-f]+ | \[0x
+        | \[[^\]]*:\d+\]\s+\*\*\*       # Open MPI and absl banners
+        | \*\*\*\s | PC:\s@
+        | (?:Stack|Back)\s?trace | backtrace: | Stack\sdump
+        | (?:Current\s)?[Tt]hread\s0x | File\s" | Extension\smodules | Timeout\s\(
+        | .*\bcore\sdumped\b
+    )""",
+    re.VERBOSE,
+)
+_CAUSE = re.compile(
+    r"error:|fatal|assert|terminate called|what\(\):|TT_THROW|TT_FATAL|LLVM ERROR|check failed|unreachable|exception",
+    re.IGNORECASE,
+)
+_PYTHON_DUMP = "Fatal Python error:"
+
+
+def normalise(message: str) -> str:
+    """The first cause a message names, without what varies between cases: names, numbers, shapes, places."""
+    text = message.strip().partition("\n")[0]
+    for pattern, replacement in _STEPS:
+        text = pattern.sub(replacement, text)
+    text = _URL.sub("url", text)
+    previous = None
+    while previous != text:
+        previous = text
+        text = _TYPE.sub(lambda match: match.group(1) or "", text)
+    # Pipelines repeat a diagnostic once per op: "a; a; Failed to run pipeline".
+    clauses = list(dict.fromkeys(clause.strip(" .") for clause in text.split("; ")))
+    return "; ".join(clause for clause in clauses if clause).replace(_ARROW, "->")[:LIMIT].strip()
+
+
+def signature(outcome: Outcome) -> str:
+    """What kind of failure this is, in one readable line; equal for failures that look alike."""
+    place = f"{outcome.verdict} {outcome.stage or 'start'}"
+    match outcome.verdict:
+        case Verdict.WRONG:
+            return f"{place}: {outcome.op or 'output'}"
+        case Verdict.HANG:
+            return place
+        case _:
+            message = normalise(outcome.message)
+            return f"{place}: {message}" if message else place
+
+
+def last_meaningful_line(text: str) -> str:
+    """The line of a dead process's stderr that says most about the cause; empty if there is none.
+
+    The last line that reads like an error, else the last that is not part of a stack dump.
+    """
+    # Python's own dump follows whatever the compiler said and only repeats the signal.
+    lines = [_ANSI.sub("", line).strip() for line in text.partition(_PYTHON_DUMP)[0].splitlines()]
+    kept = [line for line in lines if line and not _FRAME.match(line)]
+    causes = [line for line in kept if _CAUSE.search(line)]
+    return (causes or kept or [""])[-1]

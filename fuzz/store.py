@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The memory of a campaign: one SQLite file and the case files of one folder.
+
+Everything is written as it happens, so that killing the driver loses the cases in flight and nothing else; those are
+on disk as `cases/running-*.yaml`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from fuzz.case import Case, MeshfuzzError, dump, loads
+from fuzz.signature import signature
+from fuzz.triage import Pattern, bucket_id
+from oracles.outcome import FAILING, Outcome, Verdict
+
+DATABASE = "campaign.db"
+FORMAT = 1
+SKIPPED = "SKIPPED"  # in place of a verdict: the case was drawn, matched a known bucket's pattern and was not run
+
+_SCHEMA = """
+CREATE TABLE campaign (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE cases (
+    number INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    message TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    patterns TEXT NOT NULL,
+    outcome TEXT,
+    bucket TEXT,
+    absorbed INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX cases_by_bucket ON cases (bucket);
+CREATE TABLE findings (
+    key TEXT PRIMARY KEY,
+    first INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+"""
+
+
+class StoreError(MeshfuzzError):
+    """The folder holds no campaign, or not the one that was asked for."""
+
+
+class FolderBusy(MeshfuzzError):
+    """Another process runs a campaign in the folder."""
+
+
+class State(StrEnum):
+    """How far a finding has come."""
+
+    NEW = "new"  # not reduced yet: the time was up
+    FLAKY = "flaky"  # does not fail every time, so not reduced
+    REDUCED = "reduced"
+    PROVEN = "proven"  # a script that shows the bug in a clean process exists
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One repro script of a finding, or why there is none."""
+
+    form: str  # torch or stablehlo
+    path: str  # relative to the campaign's folder; empty if it could not be written
+    proven: bool
+    detail: str  # what the proof, or the failure, said in one line
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One bucket: what fails, the first case that did, and the reduced one."""
+
+    signature: str
+    pattern: Pattern
+    key: str
+    state: State
+    first: int  # index of the first case in the bucket
+    original: str  # YAML
+    reduced: str  # YAML; of a new or flaky finding, the original without what its outputs do not need
+    outcome: Outcome  # of the reduced case
+    runs: int = 0  # spent on the reduction
+    minimal: bool = False
+    scripts: tuple[Script, ...] = ()
+    count: int = 0  # failing cases in the bucket, the first one included; derived, not stored
+
+    @property
+    def id(self) -> str:
+        return bucket_id(self.key)
+
+    @property
+    def case(self) -> Case:
+        """The reduced case."""
+        return loads(self.reduced, f"finding {self.id}")
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "key": self.key,
+            "signature": self.signature,
+            "pattern": self.pattern.to_plain(),
+            "state": str(self.state),
+            "first": self.first,
+            "original": self.original,
+            "reduced": self.reduced,
+            "outcome": self.outcome.to_plain(),
+            "runs": self.runs,
+            "minimal": self.minimal,
+            "scripts": [[s.form, s.path, s.proven, s.detail] for s in self.scripts],
+            "count": self.count,
+        }
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> Finding:
+        return cls(
+            signature=data["signature"],
+            pattern=Pattern.from_plain(data["pattern"]),
+            key=data["key"],
+            state=State(data["state"]),
+            first=data["first"],
+            original=data["original"],
+            reduced=data["reduced"],
+            outcome=Outcome.from_plain(data["outcome"]),
+            runs=data["runs"],
+            minimal=data["minimal"],
+            scripts=tuple(Script(*fields) for fields in data["scripts"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A failing case that belongs to no bucket yet."""
+
+    number: int
+    digest: str
+    outcome: Outcome
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the folder for one campaign. Raises FolderBusy. The kernel frees the lock however the process ends."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "campaign.lock").open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            owner = stream.read().strip() or "unknown"
+            raise FolderBusy(
+                f"a campaign runs in {directory} (process {owner}): wait for it or choose another --dir"
+            ) from error
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n")
+        stream.flush()
+        yield
+
+
+class Store:
+    """Reads and writes the database. Thread-safe; one process writes (see `locked`), any may read."""
+
+    def __init__(self, directory: Path, database: sqlite3.Connection) -> None:
+        self.directory = directory
+        self._database = database
+        self._lock = threading.RLock()
+
+    @classmethod
+    def create(cls, directory: Path, settings: dict[str, Any]) -> Self:
+        """Start an empty campaign. Raises StoreError if the folder holds one."""
+        path = directory / DATABASE
+        if path.exists():
+            raise StoreError(f"{directory} holds a campaign: go on with --resume or choose another --dir")
+        (directory / "cases").mkdir(parents=True, exist_ok=True)
+        # Written beside and renamed: a kill in between must not leave a database without its settings.
+        unfinished = directory / f"{DATABASE}.new"
+        unfinished.unlink(missing_ok=True)
+        database = sqlite3.connect(unfinished)
+        database.executescript(_SCHEMA)
+        rows = {"format": FORMAT, "settings": settings}
+        database.executemany("INSERT INTO campaign VALUES (?, ?)", [(k, json.dumps(v)) for k, v in rows.items()])
+        database.commit()
+        database.close()
+        unfinished.rename(path)
+        return cls.open(directory)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open an existing campaign. Raises StoreError."""
+        path = directory / DATABASE
+        if not path.is_file():
+            raise StoreError(f"{directory} holds no campaign: start one with meshfuzz run")
+        try:
+            database = sqlite3.connect(path, check_same_thread=False, timeout=30)
+            # WAL with NORMAL: a commit survives the death of the process at any moment; only a power cut can take the
+            # last ones back, and costs no fsync per case.
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            store = cls(directory, database)
+            found = store._setting("format")
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path} cannot be read ({error}): choose another --dir") from error
+        if found != FORMAT:
+            raise StoreError(f"{path} has format {found}, this version reads {FORMAT}: choose another --dir")
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def _setting(self, name: str) -> Any:
+        row = self._database.execute("SELECT value FROM campaign WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the campaign was started with."""
+        settings: dict[str, Any] = self._setting("settings")
+        return settings
+
+    # --- cases --------------------------------------------------------------------------------------------------------
+
+    def running(self, number: int, case: Case) -> Path:
+        """Put a case on disk before it runs; `record` removes the file."""
+        path = self._running_path(number)
+        path.write_text(dump(case), encoding="utf-8")
+        return path
+
+    def _running_path(self, number: int) -> Path:
+        return self.directory / "cases" / f"running-{number:07}.yaml"
+
+    def record(self, number: int, digest: str, outcome: Outcome, patterns: tuple[str, ...] = ()) -> None:
+        """The result of one case. `patterns`: ids of the findings known when it was drawn whose pattern it has."""
+        kept = outcome.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED, Verdict.INVALID)
+        row = (
+            number,
+            digest,
+            str(outcome.verdict),
+            outcome.stage,
+            "" if outcome.verdict is Verdict.PASS else signature(outcome),
+            outcome.message,
+            sum(outcome.seconds.values()),
+            " ".join(patterns),
+            json.dumps(outcome.to_plain()) if kept else None,
+        )
+        with self._lock, self._database:
+            self._database.execute(
+                "INSERT INTO cases (number, digest, verdict, stage, signature, message, seconds, patterns, outcome)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        self._running_path(number).unlink(missing_ok=True)
+
+    def record_skipped(self, number: int, digest: str, patterns: tuple[str, ...]) -> None:
+        """A case that was drawn but not run, because it has the pattern of a known bucket."""
+        with self._lock, self._database:
+            self._database.execute(
+                "INSERT INTO cases (number, digest, verdict, stage, signature, message, seconds, patterns)"
+                " VALUES (?, ?, ?, '', '', '', 0, ?)",
+                (number, digest, SKIPPED, " ".join(patterns)),
+            )
+
+    def recorded(self) -> set[int]:
+        """Indices of all cases that are done."""
+        return {number for (number,) in self._query("SELECT number FROM cases")}
+
+    def pending(self) -> list[Record]:
+        """Failing cases in no bucket, by index."""
+        rows = self._query(
+            f"SELECT number, digest, outcome FROM cases"
+            f" WHERE bucket IS NULL AND verdict IN ({_FAILING}) ORDER BY number"
+        )
+        return [Record(number, digest, Outcome.from_plain(json.loads(text))) for number, digest, text in rows]
+
+    def counts(self) -> Counter[str]:
+        """Cases per verdict, skipped ones included."""
+        return Counter(dict(self._query("SELECT verdict, count(*) FROM cases GROUP BY verdict")))
+
+    def messages(self, verdict: Verdict) -> list[tuple[str, int]]:
+        """What cases of a verdict said, most frequent first: (first full message, cases)."""
+        return self._query(
+            "SELECT min(message), count(*) FROM cases WHERE verdict = ? GROUP BY signature ORDER BY 2 DESC, 1",
+            (str(verdict),),
+        )
+
+    def tried(self, before: int) -> dict[str, tuple[int, int]]:
+        """Per finding id: cases that had its pattern when they ran, and how many of them failed.
+
+        Only cases with an index below `before`, so that the answer does not depend on how much of a round is done.
+        """
+        rows = self._query(
+            "SELECT patterns, verdict FROM cases WHERE patterns != '' AND verdict != ? AND number < ?",
+            (SKIPPED, before),
+        )
+        totals: dict[str, tuple[int, int]] = {}
+        for patterns, verdict in rows:
+            for name in patterns.split():
+                runs, failures = totals.get(name, (0, 0))
+                totals[name] = (runs + 1, failures + Verdict(verdict).failing)
+        return totals
+
+    # --- findings -----------------------------------------------------------------------------------------------------
+
+    def assign(self, number: int, key: str, *, absorbed: bool) -> None:
+        """Count a failing case in a bucket."""
+        with self._lock, self._database:
+            self._database.execute(
+                "UPDATE cases SET bucket = ?, absorbed = ? WHERE number = ?", (key, absorbed, number)
+            )
+
+    def add_finding(self, finding: Finding) -> None:
+        """A new bucket, with its first case."""
+        with self._lock, self._database:
+            self._put(finding)
+            self._database.execute("UPDATE cases SET bucket = ? WHERE number = ?", (finding.key, finding.first))
+
+    def update_finding(self, finding: Finding) -> None:
+        """Write a finding again whose key is already there."""
+        with self._lock, self._database:
+            self._put(finding)
+
+    def reopen(self) -> None:
+        """Take back the findings that were not reduced; their cases wait for investigation again."""
+        unreduced = [(finding.key,) for finding in self.findings() if finding.state is State.NEW]
+        with self._lock, self._database:
+            self._database.executemany("UPDATE cases SET bucket = NULL, absorbed = 0 WHERE bucket = ?", unreduced)
+            self._database.executemany("DELETE FROM findings WHERE key = ?", unreduced)
+
+    def _put(self, finding: Finding) -> None:
+        body = json.dumps(finding.to_plain())
+        self._database.execute("INSERT OR REPLACE INTO findings VALUES (?, ?, ?)", (finding.key, finding.first, body))
+
+    def findings(self) -> list[Finding]:
+        """All buckets, by the index of their first case."""
+        rows = self._query(
+            "SELECT body, (SELECT count(*) FROM cases WHERE bucket = key) FROM findings ORDER BY first, key"
+        )
+        return [replace(Finding.from_plain(json.loads(body)), count=count) for body, count in rows]
+
+    def finding(self, name: str) -> Finding:
+        """The finding whose id starts with `name`. Raises StoreError."""
+        found = [finding for finding in self.findings() if finding.id.startswith(name)]
+        if len(found) != 1:
+            problem = "no finding" if not found else "more than one finding"
+            raise StoreError(f"{problem} {name!r} in {self.directory}: meshfuzz show lists them")
+        return found[0]
+
+    def _query(self, text: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with self._lock:
+            return self._database.execute(text, values).fetchall()
+
+
+_FAILING = ", ".join(f"'{verdict}'" for verdict in sorted(FAILING))

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Buckets: which failures count as one finding.
+
+A bucket's key is the signature of the failure and the pattern of the reduced case: which ops, with which operands
+sharded how. The text half is in `fuzz.signature`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fuzz.case import Case, Node, Output, Sharding, is_uneven
+from oracles.outcome import Outcome, Verdict
+
+ANY = "any"
+REPLICATED = "replicated"
+DIM = "dim"
+OTHER = "other"
+BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """How one operand (or the result) of an op is sharded, seen from the op.
+
+    `placement`: along the op's own `dim` attribute, along other dims, both, not at all, or any: the compiler decides.
+    """
+
+    placement: str
+    uneven: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.placement} uneven" if self.uneven else self.placement
+
+    def covers(self, other: Role) -> bool:
+        """Whether a tensor placed like `other` has at least this sharding."""
+        if ANY in (self.placement, other.placement) or self.placement == REPLICATED:
+            return True
+        return other.placement in (self.placement, BOTH) and (other.uneven or not self.uneven)
+
+
+@dataclass(frozen=True, slots=True)
+class NodePattern:
+    """One op of a pattern. `result` is a demand on the result's sharding, from a constraint or an output."""
+
+    op: str
+    operands: tuple[Role, ...]
+    result: Role
+
+    def __str__(self) -> str:
+        text = f"{self.op}({', '.join(map(str, self.operands))})"
+        return text if self.result.placement in (ANY, REPLICATED) else f"{text}->{self.result}"
+
+    def covers(self, other: NodePattern) -> bool:
+        if self.op != other.op or len(self.operands) > len(other.operands):
+            return False
+        # A result left to the compiler (ANY in the case) does not have the sharding that this pattern demands.
+        if self.result.placement not in (ANY, REPLICATED) and other.result.placement == ANY:
+            return False
+        pairs = zip(self.operands, other.operands, strict=False)
+        return self.result.covers(other.result) and all(mine.covers(theirs) for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The ops of a reduced case and their shardings. The empty pattern says nothing and matches every case."""
+
+    nodes: tuple[NodePattern, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.nodes)) or "any case"
+
+    def to_plain(self) -> list[list[Any]]:
+        return [
+            [node.op, [[role.placement, role.uneven] for role in (*node.operands, node.result)]] for node in self.nodes
+        ]
+
+    @classmethod
+    def from_plain(cls, data: Sequence[Sequence[Any]]) -> Pattern:
+        nodes = []
+        for op, roles in data:
+            *operands, result = (Role(placement, uneven) for placement, uneven in roles)
+            nodes.append(NodePattern(op, tuple(operands), result))
+        return cls(tuple(nodes))
+
+
+ANY_CASE = Pattern()
+
+
+def pattern(case: Case) -> Pattern:
+    """The pattern of a case, normally a reduced one."""
+    live = case.live()
+    inputs = {value.name: value for value in live.inputs}
+    returned = {output.name: output.sharding for output in live.outputs if output.sharding is not None}
+    nodes = []
+    for node in live.nodes:
+        roles = []
+        for operand in node.operands:
+            value = inputs.get(operand)
+            if value is None:
+                roles.append(Role(ANY))
+            else:
+                uneven = is_uneven(value.spec.shape, value.sharding, live.mesh)
+                roles.append(Role(_placement(node, value.sharding), uneven))
+        # Evenness of a result needs its shape, hence torch; a bucket does not depend on it.
+        demand = node.sharding if node.sharding is not None else returned.get(node.name)
+        result = Role(ANY) if demand is None else Role(_placement(node, demand))
+        nodes.append(NodePattern(node.op, tuple(roles), result))
+    return Pattern(tuple(nodes))
+
+
+def _placement(node: Node, sharding: Sharding) -> str:
+    rank = len(sharding)
+    sharded = {dim for dim, axes in enumerate(sharding) if axes}
+    attribute = node.keywords.get("dim")
+    dims = attribute if isinstance(attribute, tuple) else (attribute,)
+    own = {dim % rank for dim in dims if isinstance(dim, int) and rank}
+    if not sharded:
+        return REPLICATED
+    if sharded <= own:
+        return DIM
+    return BOTH if sharded & own else OTHER
+
+
+def matches(wanted: Pattern, case: Case) -> bool:
+    """Whether the case contains the pattern's ops, each at least as sharded. Connections are not compared."""
+    return _assign(wanted.nodes, list(pattern(case).nodes))
+
+
+def _assign(wanted: Sequence[NodePattern], available: list[NodePattern]) -> bool:
+    """Whether every wanted node can have a node of its own."""
+    if not wanted:
+        return True
+    for position, node in enumerate(available):
+        if wanted[0].covers(node) and _assign(wanted[1:], available[:position] + available[position + 1 :]):
+            return True
+    return False
+
+
+def bucket_key(signature: str, of: Pattern) -> str:
+    """Readable identity of a bucket."""
+    return f"{signature} | {of}"
+
+
+def bucket_id(key: str) -> str:
+    """8 hex digits that stand for the key on the command line and in file names."""
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
+def earliest_wrong(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, Outcome] | None:
+    """The first node, in execution order, whose value alone comes out wrong: its truncated case and outcome.
+
+    Errors travel along the graph; the op where they first show names the failure. None if no truncation is wrong.
+    """
+    live = case.live()
+    shardings: Mapping[str, Sharding | None] = {output.name: output.sharding for output in live.outputs}
+    for node in live.nodes:
+        truncated = replace(live, outputs=(Output(node.name, shardings.get(node.name)),)).live()
+        outcome = run(truncated)
+        if outcome.verdict is Verdict.WRONG:
+            return truncated, replace(outcome, op=node.op)
+    return None

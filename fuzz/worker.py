@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process in which cases run: `python -m fuzz.worker`, started and fed by `fuzz.pool`.
+
+One JSON line of configuration on stdin, then one JSON line per case. Replies are JSON lines on a file descriptor of
+their own, because compilers print to stdout and stderr as they like: `{"ready": pid}` or `{"unavailable": reason}`
+once, then per case any number of `{"stage": name}` and one `{"outcome": {...}}`. End of stdin ends the worker.
+
+This is the only module of the fuzzer that lets a compiler under test into its process.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, TextIO, TypeVar
+
+from fuzz.case import Case, from_plain
+from oracles.outcome import Outcome, Verdict
+from oracles.targets.config import TargetConfig, TargetUnavailable
+
+Opened = TypeVar("Opened")
+OnStage = Callable[[str], None]
+
+
+def serve(open_target: Callable[[TargetConfig], Opened], judge: Callable[[Opened, Case, OnStage], Outcome]) -> int:
+    """Open the target, then judge cases until stdin ends. Returns the exit code."""
+    # A crash is what we look for; core files of a process with a compiler in it would fill the disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    config = json.loads(sys.stdin.readline())
+    # Compilers start children of their own; the pipe must not stay open in them after this process is gone.
+    os.set_inheritable(config["reply_fd"], False)
+    with os.fdopen(config["reply_fd"], "w", encoding="utf-8") as replies:
+        try:
+            target = open_target(TargetConfig.from_plain(config["target"]))
+        except (TargetUnavailable, ImportError) as error:
+            traceback.print_exc()
+            _send(replies, {"unavailable": " ".join(str(error).split())})
+            return 3
+        _send(replies, {"ready": os.getpid()})
+        # readline, not iteration: nothing may be read ahead of the case that runs.
+        for line in iter(sys.stdin.readline, ""):
+            # The driver ends a stuck worker at its deadline. This bounds the life of one whose driver was killed; it
+            # is a C thread, so it works while a compiler holds the interpreter lock.
+            faulthandler.dump_traceback_later(config["abandon_after"], exit=True)
+            outcome = _judge_one(target, judge, line, replies)
+            faulthandler.cancel_dump_traceback_later()
+            _send(replies, {"outcome": outcome.to_plain()})
+    return 0
+
+
+def _judge_one(
+    target: Opened, judge: Callable[[Opened, Case, OnStage], Outcome], line: str, replies: TextIO
+) -> Outcome:
+    stage = ""
+
+    def on_stage(name: str) -> None:
+        nonlocal stage
+        stage = name
+        _send(replies, {"stage": name})
+
+    try:
+        return judge(target, from_plain(json.loads(line)), on_stage)
+    except BrokenPipeError:
+        raise
+    # Whatever escapes the judge is a fault of this side, not a verdict on the target, and the worker can go on.
+    except Exception as error:  # noqa: BLE001  # the border of the process
+        message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return Outcome(Verdict.ENV, stage, message, log=traceback.format_exc())
+
+
+def _send(replies: TextIO, message: dict[str, Any]) -> None:
+    replies.write(json.dumps(message) + "\n")
+    replies.flush()
+
+
+def main() -> int:
+    """Serve the target named in the configuration."""
+    from oracles.judge import judge, open_target
+
+    return serve(open_target, judge)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        # The driver is gone: nobody is left to tell.
+        os._exit(1)

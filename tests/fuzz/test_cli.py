@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: exit codes, one-line errors, and what the tables say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import fake_campaign
+import pytest
+from fake_campaign import campaign
+
+from fuzz import cli
+from fuzz.case import dump
+from fuzz.strategies.space import Space
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Meshfuzz = Callable[..., Result]
+
+
+@pytest.fixture
+def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Meshfuzz:
+    """The command, in this process, on the fake worker and the fake strategies."""
+    monkeypatch.setattr("fuzz.pool.Pool.__init__.__kwdefaults__", _with_command())
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: str) -> Result:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(arguments))
+        out, err = capfd.readouterr()
+        return Result(int(str(ended.value.code)), out, err)
+
+    return call
+
+
+def _with_command() -> dict[str, object]:
+    from fuzz.pool import Pool
+
+    return {**(Pool.__init__.__kwdefaults__ or {}), "command": fake_campaign.COMMAND}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished campaign."""
+    directory = tmp_path_factory.mktemp("finished")
+    campaign(directory)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--target", "gpu"], "unknown target 'gpu': use cpu, torchxla, tt or plugin:PATH"),
+        (["run", "--time", "soon"], "unknown duration 'soon': write for example 90s, 15m or 1h30m"),
+        (["run", "--time", "0s"], "duration '0s' must be more than zero"),
+        (["run", "--memory", "much"], "unknown size 'much': write for example 512M or 4G"),
+        (["run", "--mock", "2by2"], "unknown mesh '2by2': write rows x columns, for example 2x2"),
+        (["run", "--mesh", "4x4"], "mesh 4x4 does not fit 2x2: give a larger --mock"),
+        (["run", "--mock", "off"], "--mock off needs --mesh: the mesh of your chips"),
+        (["run", "--dtype", "f64"], "unknown dtype f64: use f32, bf16, i32, i64, bool"),
+        (["run", "--cases", "0"], "Invalid value for '--cases': 0 is not in the range x>=1."),
+        (["run", "--cass", "1"], "No such option '--cass'. Did you mean"),
+        (["prove", "nothing.py"], "File 'nothing.py' does not exist"),
+        (["reduce", "nothing.yaml"], "nothing.yaml: no such file"),
+        (["show", "--dir", "nowhere"], "nowhere holds no campaign: start one with meshfuzz run"),
+    ],
+)
+def test_bad_usage_is_one_line_that_says_what_to_do(meshfuzz: Meshfuzz, arguments: list[str], message: str) -> None:
+    result = meshfuzz(*arguments)
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
+    assert message in result.err
+    assert result.code == (3 if "--target" in arguments else 2)
+
+
+def test_resume_refuses_options_that_would_change_the_campaign(meshfuzz: Meshfuzz, finished: Path) -> None:
+    result = meshfuzz("run", "--resume", "--seed", "5", "--dir", str(finished))
+    assert (result.code, result.err) == (
+        2,
+        "error: --seed cannot change with --resume: leave it out or start in another --dir\n",
+    )
+
+
+def test_show_lists_the_findings_within_80_columns(meshfuzz: Meshfuzz, finished: Path) -> None:
+    result = meshfuzz("show", "--dir", str(finished))
+    assert result.code == 0
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert "COMPILE_ERROR" in result.out
+    assert "scatter" in result.out
+
+
+def test_show_of_a_finding_gives_the_values_per_mesh_coordinate_and_the_case(
+    meshfuzz: Meshfuzz, finished: Path
+) -> None:
+    listed = json.loads(meshfuzz("show", "--json", "--dir", str(finished)).out)
+    wrong = next(finding for finding in listed if finding["outcome"]["verdict"] == "WRONG")
+    shown = meshfuzz("show", wrong["id"][:6], "--dir", str(finished)).out
+    for expected in ("x=0 y=1", "2/4", "0, 1", "# case ", wrong["id"], f"repros/{wrong['id']}.py"):
+        assert expected in shown
+
+
+def test_show_of_an_unknown_finding_says_so(meshfuzz: Meshfuzz, finished: Path) -> None:
+    result = meshfuzz("show", "zzz", "--dir", str(finished))
+    assert result.code == 2
+    assert "no finding 'zzz'" in result.err
+
+
+def test_reduce_prints_the_minimal_case(meshfuzz: Meshfuzz, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz.reduce.reducer.reduce", lambda case, fails, **_: fake_campaign.reduce(case, fails))
+    case = next(c for c in _cases() if dict(c.options)["does"] == "error" and len(c.nodes) > 2)
+    path = tmp_path / "case.yaml"
+    path.write_text(dump(case))
+    result = meshfuzz("reduce", str(path), "--mock", "1x2", "--dir", str(tmp_path))
+    assert result.code == 1
+    assert result.out.count("op: ") == 1
+    assert "1-minimal" in result.err
+
+
+def test_reduce_of_a_passing_case_has_nothing_to_do(meshfuzz: Meshfuzz, tmp_path: Path) -> None:
+    path = tmp_path / "case.yaml"
+    path.write_text(dump(next(c for c in _cases() if dict(c.options)["does"] == "pass")))
+    result = meshfuzz("reduce", str(path), "--mock", "1x2", "--dir", str(tmp_path))
+    assert (result.code, result.out) == (0, "")
+    assert "PASS: nothing to reduce" in result.err
+
+
+def test_help_of_run_states_every_default(meshfuzz: Meshfuzz) -> None:
+    text = meshfuzz("run", "--help").out
+    options = [part for part in text.split("\n  --") if part and not part.startswith("Usage")][1:]
+    flags = ("resume", "json", "help")
+    missing = [part.split()[0] for part in options if "default" not in part and not part.startswith(flags)]
+    assert len(options) > 15
+    assert missing == []
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    slow = ("torch", "jax", "torch_xla", "hypothesis")
+    program = f"import sys, fuzz.cli; print([name for name in {slow} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def _cases() -> list[fake_campaign.Case]:
+    return [fake_campaign.sample(Space((fake_campaign.MESH,)), 0, index) for index in range(64)]

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever a case does to its worker, it gets the right verdict and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
+from fuzz.pool import Pool, PoolClosed
+from oracles.outcome import Verdict
+from oracles.targets.config import TargetConfig, TargetUnavailable
+
+COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+MESH = Mesh((1, 2), ("x", "y"))
+
+
+def case(**options: str) -> Case:
+    value = Input("x0", TensorSpec((4, 4), "f32"), Payload("position"), replicated(2))
+    return Case(MESH, (value,), (Node("v0", "neg", ("x0",)),), (Output("v0"),), tuple(options.items()))
+
+
+def make_pool(directory: Path, plugin: str | None = None, **settings: float) -> Pool:
+    config = TargetConfig("tt", MESH, plugin)
+    return Pool(config, directory, command=COMMAND, **{"workers": 1, "deadline": 20.0, **settings})  # type: ignore[arg-type]  # mixed numbers
+
+
+def alive_with(directory: Path) -> list[int]:
+    """Processes whose TMPDIR is inside the directory: workers and whatever they started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes()
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if state != "Z" and b"TMPDIR=" + os.fsencode(directory) in environment:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    with make_pool(tmp_path) as opened:
+        yield opened
+    assert alive_with(tmp_path) == []
+    assert not (tmp_path / "tmp").exists()
+
+
+def test_passing_cases_share_one_warm_worker(pool: Pool, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    outcomes = [pool.run(case(note=str(note), number=str(i))) for i in range(3)]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.PASS] * 3
+    assert len({line.split()[0] for line in note.read_text().splitlines()}) == 1
+
+
+def test_a_failure_the_worker_reports_arrives_whole(pool: Pool) -> None:
+    outcome = pool.run(case(does="wrong"))
+    assert outcome.verdict is Verdict.WRONG
+    assert outcome.mismatches[0].samples == (("0, 1", "5", "7"),)
+
+
+def test_a_segfault_is_a_crash_with_signal_stage_and_last_words(pool: Pool) -> None:
+    outcome = pool.run(case(does="segfault", at="lower"))
+    assert (outcome.verdict, outcome.stage) == (Verdict.CRASH, "lower")
+    assert outcome.message == "SIGSEGV: loc(\"x\"): error: 'ttir.scatter' op went astray at 0x7f12"
+    assert "went astray" in outcome.log
+
+
+def test_a_killed_worker_is_a_crash(pool: Pool) -> None:
+    outcome = pool.run(case(does="kill"))
+    assert (outcome.verdict, outcome.message) == (Verdict.CRASH, "SIGKILL")
+
+
+def test_the_last_words_of_one_case_are_not_charged_to_the_next(pool: Pool) -> None:
+    pool.run(case(does="segfault"))
+    assert pool.run(case(does="kill")).message == "SIGKILL"
+
+
+def test_the_worker_after_a_crash_is_a_new_one(pool: Pool) -> None:
+    pool.run(case(does="segfault"))
+    assert pool.run(case()).verdict is Verdict.PASS
+
+
+def test_a_worker_that_ignores_sigterm_is_a_hang_and_gone(tmp_path: Path) -> None:
+    with make_pool(tmp_path, deadline=0.5) as pool:
+        outcome = pool.run(case(does="hang", at="execute"))
+        assert (outcome.verdict, outcome.stage) == (Verdict.HANG, "execute")
+        assert len(alive_with(tmp_path)) == 0
+        assert pool.run(case()).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("does", ["segfault", "kill"])
+def test_a_crash_of_the_reference_is_our_fault(pool: Pool, does: str) -> None:
+    assert pool.run(case(does=does, at="reference")).verdict is Verdict.ENV
+
+
+def test_an_exception_in_the_judge_is_our_fault_and_the_worker_lives(pool: Pool, tmp_path: Path) -> None:
+    before = alive_with(tmp_path)
+    outcome = pool.run(case(does="raise"))
+    assert (outcome.verdict, outcome.message) == (Verdict.ENV, "RuntimeError: a bug of ours")
+    assert alive_with(tmp_path) == before
+
+
+def test_children_of_a_crashed_worker_are_ended(pool: Pool, tmp_path: Path) -> None:
+    assert pool.run(case(does="child")).verdict is Verdict.CRASH
+    assert alive_with(tmp_path) == []
+
+
+def test_a_worker_that_grew_too_large_is_replaced(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    with make_pool(tmp_path, memory_limit=128 << 20) as pool:
+        for number in range(2):
+            assert pool.run(case(does="leak", note=str(note), number=str(number))).verdict is Verdict.PASS
+    assert len({line.split()[0] for line in note.read_text().splitlines()}) == 2
+
+
+def test_many_threads_share_the_workers(tmp_path: Path) -> None:
+    verdicts: list[Verdict] = []
+
+    def judge(does: str) -> None:
+        verdicts.append(pool.run(case(does=does)).verdict)
+
+    with make_pool(tmp_path, workers=2) as pool:
+        plan = ["pass", "segfault", "pass", "wrong", "pass", "kill"]
+        threads = [threading.Thread(target=judge, args=(does,)) for does in plan]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(verdicts) == sorted([Verdict.PASS] * 3 + [Verdict.CRASH] * 2 + [Verdict.WRONG])
+    assert alive_with(tmp_path) == []
+
+
+def test_closing_ends_a_busy_worker_and_says_so(tmp_path: Path) -> None:
+    errors: list[BaseException] = []
+
+    def run(pool: Pool) -> None:
+        try:
+            pool.run(case(does="hang"))
+        except PoolClosed as error:
+            errors.append(error)
+
+    with make_pool(tmp_path) as pool:
+        threads = [threading.Thread(target=run, args=(pool,)) for _ in range(2)]  # one runs, one waits
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+    for thread in threads:
+        thread.join(5)
+    assert len(errors) == 2
+    assert alive_with(tmp_path) == []
+
+
+def test_a_target_that_says_it_cannot_start_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(TargetUnavailable, match=r"^no fake plugin: pip install nothing$"):
+        make_pool(tmp_path, plugin="unavailable").__enter__()
+    assert alive_with(tmp_path) == []
+
+
+def test_a_target_that_crashes_while_starting_is_unavailable_with_the_signal(tmp_path: Path) -> None:
+    with pytest.raises(TargetUnavailable, match="does not start: SIGABRT"):
+        make_pool(tmp_path, plugin="crash").__enter__()
+    assert not (tmp_path / "tmp").exists()
+
+
+def test_one_crash_while_starting_is_forgiven(tmp_path: Path) -> None:
+    with make_pool(tmp_path, plugin=str(tmp_path / "marker")) as pool:
+        assert pool.run(case()).verdict is Verdict.PASS
+
+
+def test_a_target_stuck_while_starting_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(TargetUnavailable, match="no answer within 1 s"):
+        make_pool(tmp_path, plugin="stuck", start_deadline=0.6).__enter__()
+    assert alive_with(tmp_path) == []
+
+
+def test_a_command_that_does_not_exist_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(TargetUnavailable, match="worker cannot start"):
+        Pool(TargetConfig("tt"), tmp_path, command=("/nonexistent/python",)).__enter__()
