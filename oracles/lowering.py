@@ -54,15 +54,36 @@ def lower(case: Case, inputs: Mapping[str, torch.Tensor]) -> Lowered:
     device = torch_xla.device()
     placed = {name: value.to(device) for name, value in inputs.items()}
     metrics.clear_counters()
-    values = run_graph(case, placed, device)
+    try:
+        values = run_graph(case, placed, device)
+        lowered = _lower_values(case, inputs, placed, values, str(device))
+    except RuntimeError as error:
+        raise TargetFailure(Verdict.COMPILE_ERROR, "lower", f"torch_xla: {lowering_cause(error)}") from error
     fallbacks = sorted(name for name in metrics.counter_names() if name.startswith("aten::"))
     if fallbacks:
         raise TargetFailure(Verdict.UNSUPPORTED, "lower", f"torch_xla has no lowering for {', '.join(fallbacks)}")
+    return lowered
+
+
+def lowering_cause(error: RuntimeError) -> str:
+    """What torch_xla says went wrong: the op it was lowering, and the first line of the cause behind it, if any."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = next((line for line in lines[1:] if line.startswith(("Error:", "Check failed", "RuntimeError:"))), "")
+    return " ".join(filter(None, (lines[0] if lines else type(error).__name__, cause)))
+
+
+def _lower_values(
+    case: Case,
+    inputs: Mapping[str, torch.Tensor],
+    placed: Mapping[str, torch.Tensor],
+    values: Mapping[str, torch.Tensor],
+    device: str,
+) -> Lowered:
     marked = [node for node in case.nodes if node.sharding is not None]
     # A returned input would alias its parameter, and equal results would be merged: each result is its own value.
     results = [values[output.name] for output in case.outputs] + [values[node.name] for node in marked]
     extension = torch_xla._XLAC
-    portable = extension._get_stablehlo(results, str(device), [], True)
+    portable = extension._get_stablehlo(results, device, [], True)
     ids, data = extension._get_tensors_xla_device_data_node(results)
     by_id = {extension._xla_get_tensor_id(value): name for name, value in placed.items()}
     shardings = {value.name: value.sharding for value in case.inputs}
@@ -103,8 +124,33 @@ def annotate(lowered: Lowered, case: Case, *, uneven_inside: bool = False) -> ir
 
 # Ops that compute element by element, or only carry values around: they do not say what a graph is about.
 PLAIN_OPERATIONS = frozenset(
-    "abs add and broadcast_in_dim clamp compare constant convert divide iota maximum minimum multiply negate not or "
-    "power remainder reshape return select sign subtract transpose xor".split()
+    {
+        "abs",
+        "add",
+        "and",
+        "broadcast_in_dim",
+        "clamp",
+        "compare",
+        "constant",
+        "convert",
+        "divide",
+        "iota",
+        "maximum",
+        "minimum",
+        "multiply",
+        "negate",
+        "not",
+        "or",
+        "power",
+        "remainder",
+        "reshape",
+        "return",
+        "select",
+        "sign",
+        "subtract",
+        "transpose",
+        "xor",
+    }
 )
 
 

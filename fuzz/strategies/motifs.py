@@ -56,7 +56,7 @@ def router_gather(scope: Scope) -> Value:
 def router_mask_one_hot(scope: Scope) -> Value:
     """The scatter's rewrite: one_hot over experts, any over the choices."""
     scores, chosen, experts = _router_inputs(scope)
-    hot = scope.apply("one_hot", chosen, num_classes=experts, low=0, high=2)
+    hot = scope.apply("one_hot", chosen, classes=experts, low=0, high=2)
     mask = scope.apply("amax", hot, dim=1, keepdim=False)
     return scope.apply("mul", scope.apply("cast", mask, dtype=scores.dtype), scores)
 
@@ -64,7 +64,7 @@ def router_mask_one_hot(scope: Scope) -> Value:
 def router_gather_one_hot(scope: Scope) -> Value:
     """The gather's rewrite: one_hot weights contracted with the scores."""
     scores, chosen, experts = _router_inputs(scope)
-    hot = scope.apply("one_hot", chosen, num_classes=experts, low=0, high=2)
+    hot = scope.apply("one_hot", chosen, classes=experts, low=0, high=2)
     weights = scope.apply("cast", hot, dtype=scores.dtype)
     column = scope.apply("unsqueeze", scores, dim=2)
     return scope.apply("squeeze", scope.apply("matmul", weights, column), dim=2)
@@ -78,7 +78,7 @@ def _router_inputs(scope: Scope) -> tuple[Value, Value, int]:
     scores = scope.new_data((tokens, experts), dtype)
     if scope.chance(40):
         logits = scope.new_data((tokens, experts), "f32", distinct=True)
-        return scores, scope.apply("topk_indices", logits, k=k, dim=1, low=0, high=experts), experts
+        return scores, scope.apply("topk_indices", logits, k=k, dim=1, largest=True, low=0, high=experts), experts
     return scores, scope.new_unique_index((tokens, k), experts, dim=1), experts
 
 
@@ -95,7 +95,7 @@ def flat_take(scope: Scope) -> Value:
     rows, cols = flat_extents(scope)
     table = scope.new_data((rows, cols), scope.choose(_table_dtypes(scope)))
     first = scope.integer(0, rows - 8)
-    picked = scope.apply("arange", start=first, end=first + 8, step=1, low=first, high=first + 8)
+    picked = scope.apply("arange", start=first, end=first + 8, step=1, dtype="i64", low=first, high=first + 8)
     base = scope.apply("mul_scalar", picked, value=cols, low=first * cols, high=(first + 7) * cols + 1)
     column = scope.new_index((8,), cols)
     flat = scope.apply("add", base, column, low=first * cols, high=(first + 8) * cols)
@@ -108,7 +108,7 @@ def batched_rows(scope: Scope) -> Value:
     shape = (batch, length, scope.choose((4, 8))) if scope.chance(50) else (batch, length)
     data = scope.new_data(shape, scope.choose(_table_dtypes(scope)))
     count = scope.choose((2, 4, 8))
-    users = scope.apply("arange", start=0, end=batch, step=1, low=0, high=batch)
+    users = scope.apply("arange", start=0, end=batch, step=1, dtype="i64", low=0, high=batch)
     column = scope.apply("expand", scope.apply("unsqueeze", users, dim=1), shape=(batch, count))
     positions = scope.new_index((batch, count), length)
     return scope.apply("index2", data, column, positions)
@@ -119,12 +119,11 @@ def batched_write(scope: Scope) -> Value:
     batch, length = scope.choose((8, 4, 16)), scope.choose((8, 32, 64))
     data = scope.new_data((batch, length), scope.choose(_table_dtypes(scope)))
     count = scope.choose((2, 4, 8))
-    users = scope.apply("arange", start=0, end=batch, step=1, low=0, high=batch)
+    users = scope.apply("arange", start=0, end=batch, step=1, dtype="i64", low=0, high=batch)
     column = scope.apply("expand", scope.apply("unsqueeze", users, dim=1), shape=(batch, count))
     positions = scope.new_unique_index((batch, count), length, dim=1)
-    return scope.apply(
-        "index_put", data, column, positions, scope.like((batch, count), data.dtype), accumulate=scope.chance(30)
-    )
+    rows = scope.like((batch, count), data.dtype)
+    return scope.apply("index_put_accumulate" if scope.chance(30) else "index_put", data, column, positions, rows)
 
 
 def cache_write(scope: Scope) -> Value:
@@ -177,8 +176,10 @@ def argmax_then_gather(scope: Scope) -> Value:
 def causal_mask(scope: Scope) -> Value:
     """Rows against columns, both from arange: each shard must know where it lies."""
     size = scope.choose((8, 16, 32))
-    columns = scope.apply("arange", start=0, end=size, step=1, low=0, high=size)
-    rows = scope.apply("unsqueeze", scope.apply("arange", start=0, end=size, step=1, low=0, high=size), dim=1)
+    columns = scope.apply("arange", start=0, end=size, step=1, dtype="i64", low=0, high=size)
+    rows = scope.apply(
+        "unsqueeze", scope.apply("arange", start=0, end=size, step=1, dtype="i64", low=0, high=size), dim=1
+    )
     wide_rows = scope.apply("expand", rows, shape=(size, size))
     allowed = scope.apply("ge", wide_rows, scope.apply("expand", columns, shape=(size, size)))
     scores = scope.new_data((size, size), scope.choose(_table_dtypes(scope)))

@@ -32,7 +32,7 @@ class Plan:
 def draw_plan(draw: DrawFn, mesh: Mesh) -> Plan:
     uneven = draw(st.integers(0, 99)) < UNEVEN_PERCENT
     if draw(st.integers(0, 99)) < 45:
-        options = [(axis,) for axis in mesh.axes if mesh.sizes[axis] > 1] or [(mesh.axes[0],)]
+        options: list[tuple[str, ...]] = [(axis,) for axis in mesh.axes if mesh.sizes[axis] > 1] or [(mesh.axes[0],)]
         if len(options) > 1:
             options.append(tuple(mesh.axes))
         return Plan(draw(st.sampled_from(options)), uneven)

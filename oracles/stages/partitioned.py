@@ -14,8 +14,12 @@ between the two worlds and are rewritten here; anything else not understood rais
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from dataclasses import dataclass
 
+import numpy as np
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import func, sdy, stablehlo
 
@@ -24,6 +28,7 @@ from fuzz.case import Mesh, MeshfuzzError, Sharding, replicated
 FILL_MARK = "tt.fill_out_of_bounds"
 # Discardable attributes that change nothing in what an op computes.
 HARMLESS_MARKS = frozenset({"mhlo.frontend_attributes", "sdy.sharding_rule", "sdy.sharding", "tt.has_custom_sharding"})
+_HEX_TRUTH_VALUES = re.compile(r'dense<"0x([0-9A-Fa-f]+)"> : tensor<([0-9x]+)xi1>')
 
 
 class NotUnderstood(MeshfuzzError):
@@ -46,7 +51,10 @@ def device_program(stage: str) -> DeviceProgram:
 
     Raises NotUnderstood.
     """
-    source = ir.Module.parse(stage)
+    try:
+        source = ir.Module.parse(spell_out_truth_values(stage))
+    except ir.MLIRError as error:
+        raise NotUnderstood(f"the stage does not parse: {str(error).splitlines()[-1].strip()}") from error
     functions = [op for op in source.body.operations if op.operation.name == "func.func"]
     main = next(function for function in functions if function.sym_name.value == "main")
     mesh = _mesh(source)
@@ -77,6 +85,23 @@ def device_program(stage: str) -> DeviceProgram:
         argument_shardings=_shardings(manual.attributes["in_shardings"], mesh),
         result_shardings=_shardings(manual.attributes["out_shardings"], mesh),
     )
+
+
+def spell_out_truth_values(text: str) -> str:
+    """i1 constants as lists: MLIR versions disagree on whether their hex form holds bits or bytes.
+
+    The plugin writes bits, the first element in the lowest bit; jaxlib 0.10 reads bytes.
+    """
+
+    def spell(match: re.Match[str]) -> str:
+        shape = [int(size) for size in match.group(2).split("x")]
+        raw = np.frombuffer(bytes.fromhex(match.group(1)), dtype=np.uint8)
+        count = math.prod(shape)
+        bits = raw if raw.size == count else np.unpackbits(raw, bitorder="little")[:count]
+        nested = json.dumps((bits.reshape(shape) != 0).tolist())
+        return f"dense<{nested}> : tensor<{match.group(2)}xi1>"
+
+    return _HEX_TRUTH_VALUES.sub(spell, text)
 
 
 def _single_device_program(main: ir.OpView, mesh: Mesh) -> DeviceProgram:
