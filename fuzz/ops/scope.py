@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from fuzz.case import Attribute, Input, Node, Payload, TensorSpec, replicated
-from fuzz.ops.core import FLOATS, INTEGERS, Moves, get, infer
+from fuzz.ops.core import FLOATS, INTEGERS, Accumulates, Chooses, Moves, get, infer
 
 T = TypeVar("T")
 
@@ -34,6 +34,8 @@ class Value:
     high: int | None = None
     distinct: bool = False  # no two elements are equal, so that orderings have no ties
     constant: bool = False  # made in the graph (arange), not fed
+    exact: bool = True  # the same in all correct implementations, so that discontinuous ops may read it
+    open: bool = False  # positions that ties may leave open: an output, but nothing another op may read
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,19 +81,24 @@ class Scope:
         """One dim: mostly divisible by shard counts, sometimes not."""
         return self.choose(ODD_SIZES) if self.chance(12) else self.choose(DIM_SIZES)
 
-    def shape(self, min_rank: int = 1, max_rank: int = 5) -> tuple[int, ...]:
-        """Ranks 2 and 3 are the most common, as in models; large ones get small dims."""
+    def shape(self, min_rank: int = 1, max_rank: int = 5, limit: int | None = None) -> tuple[int, ...]:
+        """Ranks 2 and 3 are the most common, as in models; large ones get small dims. At most `limit` elements."""
         common = [rank for rank in (2, 2, 2, 3, 3, 1, 4, 5) if min_rank <= rank <= max_rank]
         rank = self.choose(common or [min_rank])
         shape: list[int] = []
-        budget = min(self.max_elements, 1 << 14)
+        budget = min(self.max_elements, 1 << 14) if limit is None else min(self.max_elements, 1 << 14, limit)
         for left in range(rank, 0, -1):
             size = self.size()
             if size * (2 ** (left - 1)) > budget:
-                size = 2
+                size = min(2, max(budget, 1))
             budget //= max(size, 1)
             shape.append(size)
         return tuple(shape)
+
+    @property
+    def readable(self) -> list[Value]:
+        """Earlier values that other ops may read."""
+        return [value for value in self.values if not value.open]
 
     # --- operands -------------------------------------------------------------------------------------------------
 
@@ -101,21 +108,25 @@ class Scope:
         max_rank: int = 5,
         dtypes: Sequence[str] | None = None,
         distinct: bool = False,
+        exact: bool = False,
     ) -> Value:
-        """A value to read from: an earlier one that fits, or a new input."""
+        """A value to read from: an earlier one that fits, or a new input (which is exact)."""
         allowed = [dtype for dtype in self.dtypes if dtypes is None or dtype in dtypes] or list(dtypes or self.dtypes)
         fitting = [
             v
-            for v in self.values
-            if min_rank <= v.rank <= max_rank and v.dtype in allowed and (v.distinct or not distinct)
+            for v in self.readable
+            if min_rank <= v.rank <= max_rank
+            and v.dtype in allowed
+            and (v.distinct or not distinct)
+            and (v.exact or not exact)
         ]
         if fitting and self.chance(65):
             return fitting[-1] if self.chance(60) else self.choose(fitting)
         return self.new_data(self.shape(min_rank, max_rank), self.choose(allowed), distinct=distinct)
 
-    def like(self, shape: tuple[int, ...], dtype: str) -> Value:
+    def like(self, shape: tuple[int, ...], dtype: str, *, exact: bool = False) -> Value:
         """A value of exactly this shape and dtype."""
-        fitting = [v for v in self.values if v.shape == shape and v.dtype == dtype]
+        fitting = [v for v in self.readable if v.shape == shape and v.dtype == dtype and (v.exact or not exact)]
         if fitting and self.chance(40):
             return self.choose(fitting)
         return self.new_data(shape, dtype)
@@ -129,6 +140,14 @@ class Scope:
         payload = Payload(kind, seed=self.integer(0, 3))
         return self._input(shape, dtype, payload, distinct=kind == "position" and dtype != "bf16")
 
+    def new_ranked(self, shape: tuple[int, ...], dtype: str, dim: int) -> Value:
+        """A new input without ties along `dim`, in pseudo-random order: what orderings need.
+
+        bf16 holds consecutive integers to 256 only: `shape[dim]` must not exceed that for it.
+        """
+        payload = Payload("permutation", 0, max(shape[dim], 128), dim, self.integer(0, 3))
+        return self._input(shape, dtype, payload)
+
     def mask(self, shape: tuple[int, ...]) -> Value:
         return self.like(shape, "bool")
 
@@ -136,7 +155,7 @@ class Scope:
         """Integers valid as positions in a dim of `extent`; negative ones only where the op defines them."""
         fitting = [
             v
-            for v in self.values
+            for v in self.readable
             if v.shape == shape and v.dtype == "i64" and v.low is not None and v.high is not None
             and v.low >= (-extent if negative else 0) and v.high <= extent
         ]  # fmt: skip
@@ -163,7 +182,7 @@ class Scope:
         name = f"x{len(self.inputs)}"
         spec = TensorSpec(shape, dtype)
         self.inputs.append(Input(name, spec, payload, replicated(len(shape))))
-        indexes = payload.high > payload.low
+        indexes = payload.high > payload.low and dtype in INTEGERS
         value = Value(
             name, spec, payload.low if indexes else None, payload.high if indexes else None, distinct=distinct
         )
@@ -188,7 +207,19 @@ class Scope:
         self.nodes.append(Node(name, op, tuple(operand.name for operand in operands), pairs))
         if low is None and spec.dtype in INTEGERS:
             low, high = self._moved_range(op, operands)
-        value = Value(name, spec, low, high, distinct=distinct, constant=not operands)
+        semantics = get(op).semantics
+        value = Value(
+            name,
+            spec,
+            low,
+            high,
+            distinct=distinct,
+            constant=not operands,
+            exact=all(operand.exact for operand in operands)
+            and not (isinstance(semantics, Accumulates) and spec.dtype in FLOATS),
+            # Whoever knows that nothing ties states the range of the positions.
+            open=isinstance(semantics, Chooses) and low is None,
+        )
         self.values.append(value)
         return value
 
