@@ -37,13 +37,17 @@ ROUND = 32  # cases: enough to keep workers busy, few enough that known buckets 
 EVIDENCE = 4
 
 
+# Writes a finding's repro scripts into the folder and proves them; the last argument exports a case's module.
+Publish = Callable[[Finding, Path, TargetConfig, Callable[[Case], dict[str, Any]]], tuple[Script, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a campaign calls below it."""
 
     sample: Callable[[Space, int, int], Case]
     reduce: Reduce
-    publish: Callable[[Finding, Path, TargetConfig], tuple[Script, ...]]  # write repro scripts and prove them
+    publish: Publish
     command: Sequence[str] = WORKER
 
 
@@ -132,9 +136,8 @@ class Campaign:
             if finding.state is State.REDUCED and not finding.scripts:
                 self._publish(finding)
         recorded = self._store.recorded()
-        missing = next(index for index in range(len(recorded) + 1) if index not in recorded)
-        first = missing // ROUND * ROUND
-        if missing == first:
+        first = next(index for index in range(len(recorded) + 1) if index not in recorded) // ROUND * ROUND
+        if recorded.isdisjoint(range(first, first + ROUND)):
             # Stopped while investigating. Otherwise the round is finished first: its failures are judged together.
             self._investigate_pending()
         while True:
@@ -288,7 +291,7 @@ class Campaign:
         path.write_text(dump(finding.case), encoding="utf-8")
         if finding.state is not State.REDUCED:
             return
-        scripts = self._tools.publish(finding, self._store.directory, self._settings.target)
+        scripts = self._tools.publish(finding, self._store.directory, self._settings.target, self._pool.export)
         state = State.PROVEN if any(script.proven for script in scripts) else State.REDUCED
         finding = replace(finding, scripts=scripts, state=state)
         self._store.update_finding(finding)

@@ -15,7 +15,7 @@ from functools import partial
 from functools import reduce as fold
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -27,6 +27,7 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from fuzz.publish import Form
     from fuzz.store import Finding
 
 NOTHING_NEW, FINDINGS, USAGE, ENVIRONMENT = range(4)
@@ -125,7 +126,7 @@ def cli(context: click.Context) -> int:
     default=0.1,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="Share of the cases with a known finding's pattern that run all the same; less looks further, more looks closer.",
+    help="Share of the cases with a known finding's pattern that run all the same; less looks for other bugs sooner.",
 )
 @dir_option
 @click.option("--resume", is_flag=True, help="Go on with the folder's campaign, with its own settings.")
@@ -240,16 +241,13 @@ def reduce_command(case: str, directory: Path, time_text: str, output: Path | No
 def emit(case: str, form: str, directory: Path, output: Path | None, **choices: Any) -> int:
     """Write a standalone script that shows a finding, or the failure of a case file."""
     subject, config, finding = _subject(case, directory, **choices)
-    from repros.emit import emit as emit_script
+    from fuzz.pool import Pool
+    from fuzz.publish import script
 
-    if finding is not None:
-        outcome = finding.outcome
-    else:
-        from fuzz.pool import Pool
-
-        with Pool(config, directory, workers=1, deadline=choices["deadline"]) as pool:
-            outcome = pool.run(subject)
-    _write(emit_script(subject, outcome, form, config), output)
+    with Pool(config, directory, workers=1, deadline=choices["deadline"]) as pool:
+        outcome = finding.outcome if finding is not None else pool.run(subject)
+        text = script(subject, outcome, cast("Form", form), config, pool.export)
+    _write(text, output)
     return NOTHING_NEW
 
 

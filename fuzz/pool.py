@@ -19,10 +19,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from fuzz.case import Case, MeshfuzzError, to_plain
 from fuzz.signature import last_meaningful_line
@@ -47,8 +47,15 @@ def _python_path() -> str:
     return os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
 
 
+Result = TypeVar("Result")
+
+
 class PoolClosed(MeshfuzzError):
     """The pool was closed while a case was waiting or running: there is no outcome."""
+
+
+class ExportFailed(MeshfuzzError):
+    """The case cannot be written as a module."""
 
 
 class Pool:
@@ -65,7 +72,7 @@ class Pool:
         memory_limit: int = MEMORY_LIMIT,
         command: Sequence[str] = WORKER,
     ) -> None:
-        """`deadline`: seconds per case. `memory_limit`: bytes. `directory` receives logs, and tmp while the pool is open."""
+        """`deadline`: seconds per case. `memory_limit`: bytes. `directory`: for logs, and tmp while open."""
         self._config = config
         self._directory = directory.resolve()
         self._deadline = deadline
@@ -103,16 +110,27 @@ class Pool:
 
         Raises TargetUnavailable when a worker must be replaced and none can start, PoolClosed after `close`.
         """
+        return self._on_worker(lambda worker: worker.judge(case, self._deadline))
+
+    def export(self, case: Case) -> dict[str, Any]:
+        """The module the target compiles for a case, as `oracles.export` gives it.
+
+        Raises what `run` raises, and ExportFailed.
+        """
+        return self._on_worker(lambda worker: worker.export(case, self._deadline))
+
+    def _on_worker(self, work: Callable[[_Worker], Result]) -> Result:
         slot = self._idle.get()
         try:
             worker = slot = self._started(slot)
-            outcome = worker.run(case, self._deadline)
-            if not worker.usable or worker.resident_bytes() > self._memory_limit:
-                slot = worker.number
-                self._end(worker)
-            if self._closed:
-                raise PoolClosed("the worker pool was closed")
-            return outcome
+            try:
+                return work(worker)
+            finally:
+                if not worker.usable or worker.resident_bytes() > self._memory_limit:
+                    slot = worker.number
+                    self._end(worker)
+                if self._closed:
+                    raise PoolClosed("the worker pool was closed")
         finally:
             self._idle.put(slot)
 
@@ -235,6 +253,7 @@ class _Worker:
         try:
             reply = self._next_reply(time.monotonic() + seconds)
         except TimeoutError:
+            self.stop()
             return f"no answer within {seconds:.0f} s"
         if reply is None:
             return self._death()
@@ -242,17 +261,13 @@ class _Worker:
             raise TargetUnavailable(reply["unavailable"])
         return ""
 
-    def run(self, case: Case, deadline: float) -> Outcome:
+    def judge(self, case: Case, deadline: float) -> Outcome:
         """One case. The worker is not usable afterwards if it died or had to be stopped."""
         began = time.monotonic()
-        self._stage = ""
-        self._log_start = self._bounded_log()
-        self._write(to_plain(case))
         try:
-            while (reply := self._next_reply(began + deadline)) is not None:
-                if "outcome" in reply:
-                    return Outcome.from_plain(reply["outcome"])
-                self._stage = str(reply["stage"])
+            reply = self._ask({"judge": to_plain(case)}, began + deadline)
+            if reply is not None:
+                return Outcome.from_plain(reply["outcome"])
             verdict, message = Verdict.CRASH, self._death()
         except TimeoutError:
             verdict, message = Verdict.HANG, f"no answer within {deadline:g} s"
@@ -260,13 +275,30 @@ class _Worker:
         if self._stage in OWN_STAGES:
             message = f"worker {'died' if verdict is Verdict.CRASH else 'hung'} outside the target: {message}"
             verdict = Verdict.ENV
-        return Outcome(
-            verdict,
-            self._stage,
-            message,
-            log=self._tail(),
-            seconds={self._stage or "start": round(time.monotonic() - began, 3)},
-        )
+        seconds = {self._stage or "start": round(time.monotonic() - began, 3)}
+        return Outcome(verdict, self._stage, message, log=self._tail(), seconds=seconds)
+
+    def export(self, case: Case, deadline: float) -> dict[str, Any]:
+        """The case's module. Raises ExportFailed."""
+        try:
+            reply = self._ask({"export": to_plain(case)}, time.monotonic() + deadline)
+            refusal = self._death() if reply is None else reply.get("refused")
+        except TimeoutError:
+            reply, refusal = None, f"no answer within {deadline:g} s"
+            self.stop()
+        if reply is None or refusal is not None:
+            raise ExportFailed(f"the case has no module: {refusal}")
+        module: dict[str, Any] = reply["module"]
+        return module
+
+    def _ask(self, request: dict[str, Any], until: float) -> dict[str, Any] | None:
+        """The answer to a request, keeping track of the stage; None if the process died. Raises TimeoutError."""
+        self._stage = ""
+        self._log_start = self._bounded_log()
+        self._write(request)
+        while (reply := self._next_reply(until)) is not None and "stage" in reply:
+            self._stage = str(reply["stage"])
+        return reply
 
     @property
     def usable(self) -> bool:

@@ -3,32 +3,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Literal
 
-from fuzz.case import MeshfuzzError
+import torch
+from repros.prove import prove
+
+from fuzz.case import Case, MeshfuzzError
+from fuzz.ops.core import TORCH_DTYPES
+from fuzz.payloads import values
+from fuzz.signature import signature
 from fuzz.store import Finding, Script
+from fuzz.triage import bucket_key, pattern
+from oracles.outcome import Outcome, Verdict
+from oracles.reference import reference
 from oracles.targets.config import TargetConfig
+from oracles.targets.environment import versions
+from repros.emit import Argument, Expected, Facts, Failure, emit_stablehlo, emit_torch
 
-FORMS = ("torch", "stablehlo")
-BUG_PRESENT = 1  # exit code of a repro script that shows its bug
+Form = Literal["torch", "stablehlo"]
+Export = Callable[[Case], Mapping[str, Any]]  # see `oracles.export`
+
+FORMS: tuple[Form, ...] = ("torch", "stablehlo")
+BUG_PRESENT = 1  # exit code of a script that shows its bug
+FAILURES: dict[Verdict, Failure] = {
+    Verdict.COMPILE_ERROR: "compile error",
+    Verdict.CRASH: "crash",
+    Verdict.HANG: "hang",
+}
 
 
-def publish(finding: Finding, directory: Path, config: TargetConfig) -> tuple[Script, ...]:
+def publish(finding: Finding, directory: Path, config: TargetConfig, export: Export) -> tuple[Script, ...]:
     """Emit and prove one script per form. A form that cannot be written is a Script that says why."""
-    return tuple(_publish(finding, form, directory, config) for form in FORMS)
+    return tuple(_publish(finding, form, directory, config, export) for form in FORMS)
 
 
-def _publish(finding: Finding, form: str, directory: Path, config: TargetConfig) -> Script:
-    from repros.emit import emit
-    from repros.prove import prove
-
+def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig, export: Export) -> Script:
     path = directory / "repros" / f"{finding.id}_{form}.py"
     path.parent.mkdir(exist_ok=True)
     try:
-        path.write_text(emit(finding.case, finding.outcome, form, config), encoding="utf-8")
+        path.write_text(script(finding.case, finding.outcome, form, config, export), encoding="utf-8")
+        proof = prove(path)
     except MeshfuzzError as error:
-        return Script(form, "", False, str(error))
-    proof = prove(path)
+        return Script(form, str(path.relative_to(directory)) if path.exists() else "", False, str(error))
     lines = proof.output.strip().splitlines()
     detail = f"exit {proof.exit_code}" + (f": {lines[-1].strip()}" if lines else "")
     return Script(form, str(path.relative_to(directory)), proof.exit_code == BUG_PRESENT, detail)
+
+
+def script(case: Case, outcome: Outcome, form: Form, config: TargetConfig, export: Export) -> str:
+    """The text of one script. Raises MeshfuzzError if the case cannot be written in that form."""
+    expected = reference(case, {value.name: values(value.spec, value.payload) for value in case.inputs})
+    bounds = {
+        output.name: 0.0 if (bound := expected[output.name].bound) is None else float(bound.max())
+        for output in case.outputs
+    }
+    facts = _facts(case, outcome, config)
+    if form == "torch":
+        return emit_torch(case, facts, bounds)
+    module = export(case)
+    right = [Expected(expected[output.name].values, bounds[output.name]) for output in case.outputs]
+    return emit_stablehlo(
+        case, facts, module["text"], [_argument(plain) for plain in module["arguments"]], right, config.topology
+    )
+
+
+def _argument(plain: Mapping[str, Any]) -> Argument:
+    if "input" in plain:
+        return Argument(input=plain["input"])
+    elements = torch.tensor(plain["elements"], dtype=TORCH_DTYPES[plain["dtype"]])
+    return Argument(constant=elements.reshape(plain["shape"]))
+
+
+def _facts(case: Case, outcome: Outcome, config: TargetConfig) -> Facts:
+    ops = " ".join(dict.fromkeys(node.op for node in case.nodes))
+    what = {
+        Verdict.COMPILE_ERROR: f"{ops} does not compile: {outcome.message}",
+        Verdict.CRASH: f"{ops} crashes the compiler: {outcome.message}",
+        Verdict.HANG: f"{ops} never finishes",
+    }
+    return Facts(
+        what=what.get(outcome.verdict, f"{ops} gives wrong numbers"),
+        where=f"stage {outcome.stage}" + (f", op {outcome.op}" if outcome.op else ""),
+        versions=", ".join(f"{name} {version}" for name, version in versions().items()),
+        bucket=bucket_key(signature(outcome), pattern(case)),
+        plugin_hint=f"Target: {config}.",
+        failure=FAILURES.get(outcome.verdict, "wrong numbers"),
+    )

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process in which cases run: `python -m fuzz.worker`, started and fed by `fuzz.pool`.
 
-One JSON line of configuration on stdin, then one JSON line per case. Replies are JSON lines on a file descriptor of
-their own, because compilers print to stdout and stderr as they like: `{"ready": pid}` or `{"unavailable": reason}`
-once, then per case any number of `{"stage": name}` and one `{"outcome": {...}}`. End of stdin ends the worker.
+One JSON line of configuration on stdin, then one per request: `{"judge": case}` or `{"export": case}`. Replies are JSON
+lines on a file descriptor of their own, because compilers print to stdout and stderr as they like: `{"ready": pid}` or
+`{"unavailable": reason}` once; to a case to judge any number of `{"stage": name}` and one `{"outcome": {...}}`; to one
+to export `{"module": {...}}` or `{"refused": reason}`. End of stdin ends the worker.
 
 This is the only module of the fuzzer that lets a compiler under test into its process.
 """
@@ -25,10 +26,12 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 
 Opened = TypeVar("Opened")
 OnStage = Callable[[str], None]
+Judge = Callable[[Opened, Case, OnStage], Outcome]
+Export = Callable[[Case], dict[str, Any]]
 
 
-def serve(open_target: Callable[[TargetConfig], Opened], judge: Callable[[Opened, Case, OnStage], Outcome]) -> int:
-    """Open the target, then judge cases until stdin ends. Returns the exit code."""
+def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], export: Export) -> int:
+    """Open the target, then answer requests until stdin ends. Returns the exit code."""
     # A crash is what we look for; core files of a process with a compiler in it would fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
@@ -48,15 +51,17 @@ def serve(open_target: Callable[[TargetConfig], Opened], judge: Callable[[Opened
             # The driver ends a stuck worker at its deadline. This bounds the life of one whose driver was killed; it
             # is a C thread, so it works while a compiler holds the interpreter lock.
             faulthandler.dump_traceback_later(config["abandon_after"], exit=True)
-            outcome = _judge_one(target, judge, line, replies)
+            ((request, case),) = json.loads(line).items()
+            if request == "judge":
+                reply = _judge_one(target, judge, case, replies)
+            else:
+                reply = _export_one(export, case)
             faulthandler.cancel_dump_traceback_later()
-            _send(replies, {"outcome": outcome.to_plain()})
+            _send(replies, reply)
     return 0
 
 
-def _judge_one(
-    target: Opened, judge: Callable[[Opened, Case, OnStage], Outcome], line: str, replies: TextIO
-) -> Outcome:
+def _judge_one(target: Opened, judge: Judge[Opened], case: object, replies: TextIO) -> dict[str, Any]:
     stage = ""
 
     def on_stage(name: str) -> None:
@@ -65,13 +70,24 @@ def _judge_one(
         _send(replies, {"stage": name})
 
     try:
-        return judge(target, from_plain(json.loads(line)), on_stage)
+        outcome = judge(target, from_plain(case), on_stage)
     except BrokenPipeError:
         raise
-    # Whatever escapes the judge is a fault of this side, not a verdict on the target, and the worker can go on.
-    except Exception as error:  # noqa: BLE001  # the border of the process
-        message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return Outcome(Verdict.ENV, stage, message, log=traceback.format_exc())
+    except Exception as error:  # noqa: BLE001 - whatever escapes the judge is our fault, and the worker can go on
+        outcome = Outcome(Verdict.ENV, stage, _first_line(error), log=traceback.format_exc())
+    return {"outcome": outcome.to_plain()}
+
+
+def _export_one(export: Export, case: object) -> dict[str, Any]:
+    try:
+        return {"module": export(from_plain(case))}
+    except Exception as error:  # noqa: BLE001 - a case that cannot be exported gets no script, and the worker can go on
+        traceback.print_exc()
+        return {"refused": _first_line(error)}
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _send(replies: TextIO, message: dict[str, Any]) -> None:
@@ -81,9 +97,10 @@ def _send(replies: TextIO, message: dict[str, Any]) -> None:
 
 def main() -> int:
     """Serve the target named in the configuration."""
+    from oracles.export import export
     from oracles.judge import judge, open_target
 
-    return serve(open_target, judge)
+    return serve(open_target, judge, export)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from fuzz.campaign import Summary, Tools, run_campaign
+from fuzz.account import Summary
+from fuzz.campaign import Tools, run_campaign
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec
 from fuzz.settings import Budget, Settings
 from fuzz.store import Finding, Script
@@ -68,7 +69,7 @@ def reduce(case: Case, fails: Callable[[Case], bool]) -> FakeReduction:
     return FakeReduction(case, runs)
 
 
-def publish(finding: Finding, directory: Path, _: TargetConfig) -> tuple[Script, ...]:
+def publish(finding: Finding, directory: Path, *_: object) -> tuple[Script, ...]:
     path = directory / "repros" / f"{finding.id}.py"
     path.parent.mkdir(exist_ok=True)
     path.write_text("raise SystemExit(1)\n")

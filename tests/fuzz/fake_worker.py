@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fuzz.case import Case
 from fuzz.worker import serve
@@ -88,6 +89,13 @@ def judge_fake(_: str, case: Case, on_stage: Callable[[str], None]) -> Outcome:
     return Outcome(Verdict.PASS, seconds={"compile": 0.001})
 
 
+def export_fake(case: Case) -> dict[str, Any]:
+    """A module that says which case it is of; refused where the case's option is to raise."""
+    if dict(case.options).get("does") == "raise":
+        raise RuntimeError("no module")
+    return {"text": case.digest, "arguments": []}
+
+
 def _fails_once(marker: Path, at: str) -> Outcome:
     if marker.exists():
         return Outcome(Verdict.PASS)
@@ -96,4 +104,4 @@ def _fails_once(marker: Path, at: str) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(open_fake, judge_fake))
+    sys.exit(serve(open_fake, judge_fake, export_fake))

@@ -15,7 +15,7 @@ import pytest
 from fake_campaign import campaign
 
 from fuzz import cli
-from fuzz.case import dump
+from fuzz.case import Case, dump
 from fuzz.strategies.space import Space
 
 
@@ -150,5 +150,5 @@ def test_the_command_line_starts_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def _cases() -> list[fake_campaign.Case]:
+def _cases() -> list[Case]:
     return [fake_campaign.sample(Space((fake_campaign.MESH,)), 0, index) for index in range(64)]

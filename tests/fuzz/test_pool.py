@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
-from fuzz.pool import Pool, PoolClosed
+from fuzz.pool import ExportFailed, Pool, PoolClosed
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
@@ -111,6 +111,9 @@ def test_an_exception_in_the_judge_is_our_fault_and_the_worker_lives(pool: Pool,
 
 def test_children_of_a_crashed_worker_are_ended(pool: Pool, tmp_path: Path) -> None:
     assert pool.run(case(does="child")).verdict is Verdict.CRASH
+    until = time.monotonic() + 5
+    while alive_with(tmp_path) and time.monotonic() < until:
+        time.sleep(0.01)  # a killed child takes a moment to go
     assert alive_with(tmp_path) == []
 
 
@@ -122,15 +125,25 @@ def test_a_worker_that_grew_too_large_is_replaced(tmp_path: Path) -> None:
     assert len({line.split()[0] for line in note.read_text().splitlines()}) == 2
 
 
+def test_a_case_is_exported_by_a_worker(pool: Pool) -> None:
+    assert pool.export(case()) == {"text": case().digest, "arguments": []}
+
+
+def test_a_case_that_cannot_be_exported_says_why(pool: Pool) -> None:
+    with pytest.raises(ExportFailed, match="the case has no module: RuntimeError: no module"):
+        pool.export(case(does="raise"))
+    assert pool.run(case()).verdict is Verdict.PASS
+
+
 def test_many_threads_share_the_workers(tmp_path: Path) -> None:
     verdicts: list[Verdict] = []
 
-    def judge(does: str) -> None:
+    def judge(pool: Pool, does: str) -> None:
         verdicts.append(pool.run(case(does=does)).verdict)
 
     with make_pool(tmp_path, workers=2) as pool:
         plan = ["pass", "segfault", "pass", "wrong", "pass", "kill"]
-        threads = [threading.Thread(target=judge, args=(does,)) for does in plan]
+        threads = [threading.Thread(target=judge, args=(pool, does)) for does in plan]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -102,7 +102,7 @@ def test_the_settings_come_back(store: Store) -> None:
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "campaign.db").write_text("not a database, but long enough to have a header" * 9)
-    with pytest.raises(StoreError, match="campaign.db cannot be read"):
+    with pytest.raises(StoreError, match=r"campaign\.db cannot be read"):
         Store.open(tmp_path)
 
 
