@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fuzz.case import Case, CaseError, Node, Sharding, TensorSpec, replicated
 from fuzz.ops.core import FLOATS, INTEGERS, Accumulates, Moves, Selects, get, specs
-from fuzz.reduce.order import canonical_names, complexity, is_index
+from fuzz.reduce.order import RANGED_KINDS, canonical_names, complexity
 
 T = TypeVar("T")
 
@@ -65,7 +65,11 @@ def narrowed(case: Case, before: Case) -> Case:
     for value in case.inputs:
         payload, extent = value.payload, extents.get(value.name)
         old, was = known.get(value.name), payloads.get(value.name, payload)
-        if is_index(value) and extent is not None and (old is None or -old <= was.low <= was.high <= old):
+        if (
+            value.payload.kind in RANGED_KINDS
+            and extent is not None
+            and (old is None or -old <= was.low <= was.high <= old)
+        ):
             value = replace(
                 value, payload=replace(payload, low=max(payload.low, -extent), high=min(payload.high, extent))
             )
@@ -83,7 +87,7 @@ def _payloads_exist(case: Case) -> bool:
     for value in case.inputs:
         payload, shape = value.payload, value.spec.shape
         count = payload.high - payload.low
-        if is_index(value) and payload.kind != "constant" and count < 1:
+        if payload.kind in RANGED_KINDS and payload.kind != "constant" and count < 1:
             return False
         if payload.kind == "permutation" and (payload.dim >= len(shape) or shape[payload.dim] > count):
             return False

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from fuzz.case import Attribute, Case, Input, Mesh, Payload, Sharding
+from fuzz.case import Attribute, Case, Mesh, Payload, Sharding
 
 # Simplest first. Data say where they come from before anything else; `small` only keeps sums exact.
 DATA_KINDS = ("position", "small")
-# Indices that a reader can write down come first. Constant ones are rarely enough, boundaries are the most special.
-INDEX_KINDS = ("monotone", "permutation", "constant", "random", "duplicates", "boundary")
+# What a reader can write down comes first. Constant indices are rarely enough, boundaries are the most special.
+RANGED_KINDS = ("monotone", "permutation", "constant", "random", "duplicates", "boundary")
 # torch's own float and index types come first.
 DTYPES = ("f32", "i64", "i32", "bf16", "bool")
 
@@ -54,14 +54,9 @@ def complexity(case: Case) -> tuple[int, ...]:
     )
 
 
-def is_index(value: Input) -> bool:
-    """Whether an input holds integers of a range, as indices do, rather than data."""
-    return value.payload.kind in INDEX_KINDS
-
-
 def _kind_rank(payload: Payload) -> int:
-    kinds = INDEX_KINDS if payload.kind in INDEX_KINDS else DATA_KINDS
-    # A mask is the only payload a bool has, hence as simple as data get.
+    # A mask is what bool has for positions.
+    kinds = (*DATA_KINDS, *RANGED_KINDS)
     return kinds.index(payload.kind) if payload.kind in kinds else 0
 
 

@@ -206,6 +206,16 @@ def optimised_matmul_split_inside(case: Case) -> bool:
     )
 
 
+def sum_over_an_evenly_split_dim(case: Case) -> bool:
+    return any(
+        (value := inputs(case, n)[0]) is not None
+        and isinstance(d := dim(n), int)
+        and pieces(case, value, d) > 1
+        and not is_uneven(value.spec.shape, value.sharding, case.mesh)
+        for n in nodes(case, "sum")
+    )
+
+
 FAULTS: list[tuple[Callable[[Case], bool], str, tuple[str, ...]]] = [
     (
         gather_along_split_dim_1,
@@ -637,14 +647,44 @@ FAULTS: list[tuple[Callable[[Case], bool], str, tuple[str, ...]]] = [
             """,
         ),
     ),
+    (
+        sum_over_an_evenly_split_dim,
+        """
+        mesh 1x2
+        x0: f32[2] position @ y
+        v0: sum(x0) dim=0 keepdim=False
+        return v0
+        """,
+        (
+            """
+            mesh 2x4
+            x0: f32[24,16] small @ xy,-
+            x1: f32[16] position
+            v0: sum(x0) dim=0 keepdim=False
+            v1: mul(v0, x1)
+            return v1
+            """,
+            """
+            mesh 2x2
+            x0: i32[3,8,4] small seed=3 @ -,x,y
+            v0: neg(x0)
+            v1: sum(x0) dim=1 keepdim=True
+            v2: add(v0, v1) @ -,x,y
+            return v2 @ -,x,-
+            """,
+        ),
+    ),
 ]
 
 
-@pytest.mark.parametrize(
+EACH_START = pytest.mark.parametrize(
     ("fault", "minimal", "start"),
     [(fault, minimal, start) for fault, minimal, starts in FAULTS for start in starts],
     ids=[f"{fault.__name__}-{number}" for fault, _, starts in FAULTS for number in range(len(starts))],
 )
+
+
+@EACH_START
 def test_a_planted_fault_reduces_to_its_one_minimal_case(
     fault: Callable[[Case], bool], minimal: str, start: str
 ) -> None:
@@ -653,3 +693,14 @@ def test_a_planted_fault_reduces_to_its_one_minimal_case(
     reduction = reduce(case, fault)
     assert write(reduction.case) == dedent(minimal).lstrip()
     assert reduction.minimal
+
+
+@EACH_START
+def test_a_reduction_takes_at_most_60_runs(fault: Callable[[Case], bool], minimal: str, start: str) -> None:
+    """Of a real compiler, at up to some seconds each."""
+    assert reduce(read(start), fault).runs <= 60
+
+
+def test_the_notation_reads_what_it_writes() -> None:
+    texts = [dedent(minimal).lstrip() for _, minimal, _ in FAULTS]
+    assert [write(read(text)) for text in texts] == texts

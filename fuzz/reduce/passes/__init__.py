@@ -29,10 +29,10 @@ PASSES: tuple[Pass, ...] = (
     ranks.drop_dims,
     values.simplify_payloads,
     values.simplify_dtypes,
+    values.simplify_attributes,
     dims.collapse_extents,
     dims.flatten_dims,
     dims.shrink_extents,
-    values.simplify_attributes,
     shardings.swap_axes,
     graph.reorder,
 )

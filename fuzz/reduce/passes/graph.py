@@ -10,7 +10,7 @@ from dataclasses import replace
 from fuzz.case import Case, Input, Node, Output, Payload, TensorSpec, replicated
 from fuzz.ops.core import specs
 from fuzz.reduce.edits import exchanged, index_extents, indexed_extent, likely_shardings, propose
-from fuzz.reduce.order import is_index, order_of_use
+from fuzz.reduce.order import order_of_use
 
 
 def drop_outputs(case: Case) -> Iterator[Case]:
@@ -85,8 +85,9 @@ def drop_operands(case: Case) -> Iterator[Case]:
 
 def merge_inputs(case: Case) -> Iterator[Case]:
     """One input in place of two of the same spec and role."""
+    indices = index_extents(case)
     for kept, dropped in itertools.permutations(case.inputs, 2):
-        if kept.spec == dropped.spec and is_index(kept) == is_index(dropped):
+        if kept.spec == dropped.spec and (kept.name in indices) == (dropped.name in indices):
             yield from propose(case, nodes=tuple(_reading(node, {dropped.name: kept.name}) for node in case.nodes))
 
 

@@ -3,38 +3,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from fuzz.case import Attribute, Case, CaseError, Input, Node, Output, Sharding, TensorSpec
+from fuzz.case import Attribute, Case, CaseError, Input, Output, Sharding
 from fuzz.ops.core import infer, specs
 from fuzz.reduce.edits import exchanged, propose
 
 
 def drop_dims(case: Case) -> Iterator[Case]:
-    """One dim less in all inputs of the highest rank; in one input. Never rank 0, which is not in the input space."""
-    ranks = {value.name: len(value.spec.shape) for value in case.inputs}
+    """One dim less in all inputs, counted from the first or from the last; in those of the highest rank; in one.
+
+    Never rank 0, which no generated input has.
+    """
+    ranks = {value.name: len(value.spec.shape) for value in case.inputs if len(value.spec.shape) > 1}
     highest = max(ranks.values(), default=0)
-    large = [name for name, rank in ranks.items() if rank == highest]
-    for dim in range(highest if highest > 1 else 0):
-        yield from without_dim(case, dim, large)
+    for dim in range(highest):
+        yield from without_dims(case, {name: dim for name, rank in ranks.items() if dim < rank})
+        yield from without_dims(case, {name: rank - 1 - dim for name, rank in ranks.items() if dim < rank})
+        yield from without_dims(case, {name: dim for name, rank in ranks.items() if rank == highest})
     for name, rank in ranks.items():
-        for dim in range(rank if rank > 1 else 0):
-            yield from without_dim(case, dim, [name])
+        for dim in range(rank):
+            yield from without_dims(case, {name: dim})
 
 
-def without_dim(case: Case, dim: int, names: Collection[str]) -> Iterator[Case]:
-    """The case with one dim less in the named inputs, and dims named in attributes counted anew where that reaches."""
-    inputs = tuple(_input_without(value, dim) if value.name in names else value for value in case.inputs)
+def without_dims(case: Case, dropped: dict[str, int]) -> Iterator[Case]:
+    """The case without these dims of these inputs, and with the dims that attributes name counted anew."""
+    inputs = tuple(
+        _input_without(value, dropped[value.name]) if value.name in dropped else value for value in case.inputs
+    )
     old = specs(case)
     new = {value.name: value.spec for value in inputs}
+    gone = dict(dropped)  # also of computed values, as far as that is the dim their operand lost
     nodes = []
     try:
         for node in case.nodes:
-            if _loses_a_dim(node, old, new):
-                rank = max(len(old[operand].shape) for operand in node.operands)
+            rank = max((len(old[operand].shape) for operand in node.operands), default=0)
+            # Attributes speak of the dims of the operand of the highest rank.
+            dim = next((gone[name] for name in node.operands if name in gone and len(old[name].shape) == rank), None)
+            if dim is not None:
                 node = replace(node, attributes=tuple((k, _without(k, v, dim, rank)) for k, v in node.attributes))
             new[node.name] = infer(node.op, [new[operand] for operand in node.operands], node.attributes)
+            if dim is not None and len(new[node.name].shape) < len(old[node.name].shape):
+                gone[node.name] = dim
             nodes.append(node)
     except CaseError:
         return
@@ -43,8 +54,8 @@ def without_dim(case: Case, dim: int, names: Collection[str]) -> Iterator[Case]:
         """Without the dropped dim where one was dropped; nothing stated where the rank changed otherwise."""
         if sharding is None or len(new[name].shape) == len(sharding):
             return sharding
-        dropped = exchanged(sharding, dim)
-        return dropped if len(new[name].shape) == len(dropped) else None
+        rest = exchanged(sharding, gone.get(name, 0))
+        return rest if len(new[name].shape) == len(rest) else None
 
     yield from propose(
         case,
@@ -59,12 +70,6 @@ def _input_without(value: Input, dim: int) -> Input:
     payload = replace(value.payload, dim=_counted_anew(value.payload.dim, dim, len(value.spec.shape)))
     sharding = exchanged(value.sharding, dim)
     return replace(value, spec=replace(value.spec, shape=shape), payload=payload, sharding=sharding)
-
-
-def _loses_a_dim(node: Node, old: dict[str, TensorSpec], new: dict[str, TensorSpec]) -> bool:
-    """Whether an operand of the node's highest rank is now of a lower one: that is the rank attributes speak of."""
-    highest = max((len(old[operand].shape) for operand in node.operands), default=0)
-    return any(len(new[operand].shape) < len(old[operand].shape) == highest for operand in node.operands)
 
 
 def _without(key: str, value: Attribute, dim: int, rank: int) -> Attribute:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fuzz.case import Attribute, Case, Input, Node, Payload
-from fuzz.reduce.edits import exchanged, propose
-from fuzz.reduce.order import DATA_KINDS, DTYPES, INDEX_KINDS, ONE_IS_SIMPLEST, attribute_size, is_index
+from fuzz.reduce.edits import exchanged, index_extents, propose
+from fuzz.reduce.order import DATA_KINDS, DTYPES, ONE_IS_SIMPLEST, RANGED_KINDS, attribute_size
 
 
 def drop_options(case: Case) -> Iterator[Case]:
@@ -20,24 +20,26 @@ def drop_options(case: Case) -> Iterator[Case]:
 
 def simplify_payloads(case: Case) -> Iterator[Case]:
     """All inputs at once with the simplest values, then the first seeds; then one input at a time."""
-    yield from _feeding(case, {value.name: _simplest(value) for value in case.inputs})
+    indices = index_extents(case)
+    kinds = {value.name: _kinds(value, value.name in indices) for value in case.inputs}
+    yield from _feeding(case, {value.name: _plain(value, kinds[value.name][0]) for value in case.inputs})
     yield from _feeding(case, {value.name: replace(value.payload, seed=0) for value in case.inputs})
     for value in case.inputs:
         payload = value.payload
-        kinds = INDEX_KINDS if is_index(value) else () if value.spec.dtype == "bool" else DATA_KINDS
-        for kind in kinds:
+        for kind in kinds[value.name]:
             # Only a permutation has a dim; for an index of rank 2 it may have to be another one than the first.
             for dim in range(len(value.spec.shape)) if kind == "permutation" else (0,):
-                yield from _feeding(case, {value.name: replace(payload, kind=kind, dim=dim, seed=0)})
+                yield from _feeding(case, {value.name: replace(_plain(value, kind), dim=dim)})
         yield from _feeding(case, {value.name: replace(payload, low=0)})
         yield from _feeding(case, {value.name: replace(payload, seed=0)})
 
 
 def simplify_dtypes(case: Case) -> Iterator[Case]:
     """One dtype in place of another in all data and attributes; then in one input, in one attribute."""
+    indices = index_extents(case)
     for old in reversed(DTYPES):
         for new in DTYPES[: DTYPES.index(old)]:
-            names = {value.name for value in case.inputs if value.spec.dtype == old and not is_index(value)}
+            names = {value.name for value in case.inputs if value.spec.dtype == old and value.name not in indices}
             yield from propose(
                 case,
                 inputs=tuple(_typed(value, new) if value.name in names else value for value in case.inputs),
@@ -83,10 +85,17 @@ def _simpler(key: str, value: Attribute) -> Iterator[Attribute]:
     yield from sorted(options, key=lambda option: attribute_size(key, option))
 
 
-def _simplest(value: Input) -> Payload:
-    if is_index(value):
-        return replace(value.payload, kind=INDEX_KINDS[0], dim=0, seed=0)
-    return Payload("mask" if value.spec.dtype == "bool" else DATA_KINDS[0])
+def _kinds(value: Input, index: bool) -> tuple[str, ...]:
+    """Payload kinds that could do, simplest first. A range may matter to an op whose operand is not called an index."""
+    if index:
+        return RANGED_KINDS
+    data = ("mask",) if value.spec.dtype == "bool" else DATA_KINDS
+    return data + RANGED_KINDS if value.payload.kind in RANGED_KINDS else data
+
+
+def _plain(value: Input, kind: str) -> Payload:
+    """A payload of this kind with nothing else stated; ranges stay, where the kind has one."""
+    return replace(value.payload, kind=kind, dim=0, seed=0) if kind in RANGED_KINDS else Payload(kind)
 
 
 def _typed(value: Input, dtype: str) -> Input:
