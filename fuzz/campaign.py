@@ -23,7 +23,7 @@ from typing import Any
 
 from fuzz.account import EXPLAINED, Snapshot, Summary
 from fuzz.case import Case, CaseError, dump
-from fuzz.investigation import Reduce, Start, investigate, starting_point, unreduced
+from fuzz.investigation import Reduce, Start, investigate, merged, starting_point, unreduced
 from fuzz.pool import WORKER, Pool
 from fuzz.settings import Budget, Settings
 from fuzz.store import SKIPPED, Finding, Record, Script, State, Store, StoreError, locked
@@ -35,6 +35,8 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 ROUND = 32  # cases: enough to keep workers busy, few enough that known buckets are avoided soon
 # A pattern whose cases mostly pass is too broad to be avoided; it takes this many of them to tell.
 EVIDENCE = 4
+# Reductions of one error message: each adds a pattern to avoid.
+WITNESSES = 5
 
 
 # Writes a finding's repro scripts into the folder and proves them; the last argument exports a case's module.
@@ -132,6 +134,8 @@ class Campaign:
 
     def run(self) -> str:
         """Rounds until the budget is spent. Returns why it ended."""
+        # The first start on a machine builds kernels for minutes; a time budget is for cases.
+        self._began = time.monotonic()
         for finding in self._known():
             if finding.state is State.REDUCED and not finding.scripts:
                 self._publish(finding)
@@ -189,7 +193,7 @@ class Campaign:
             case = self._draw(index)
             if case is None:
                 continue
-            patterns = tuple(sorted(finding.id for finding in reduced if matches(finding.pattern, case)))
+            patterns = tuple(sorted(finding.id for finding in reduced if _looks_like(finding, case)))
             if avoided.intersection(patterns) and not self._revisited(index):
                 self._store.record_skipped(index, case.digest, patterns)
                 self._count(SKIPPED)
@@ -232,12 +236,17 @@ class Campaign:
     # --- investigating failures ---------------------------------------------------------------------------------------
 
     def _investigate_pending(self) -> None:
-        """Put every failing case into a bucket. Signatures in parallel, the cases of one signature by index."""
+        """Put every failing case into a bucket. Signatures in parallel; what they found is merged by index."""
         groups: dict[str, list[Start]] = {}
         for start in self._executor.map(self._start, self._store.pending()):
             groups.setdefault(start.signature, []).append(start)
-        for future in [self._executor.submit(self._settle, group) for group in groups.values()]:
-            future.result()
+        settled = list(self._executor.map(self._settle, groups.values()))
+        changed = {
+            key
+            for finding in sorted((finding for group in settled for finding in group), key=lambda f: f.first)
+            if (key := self._add(finding)) is not None
+        }
+        list(self._executor.map(self._publish, [self._findings[key] for key in sorted(changed)]))
 
     def _start(self, record: Record) -> Start:
         case = self._tools.sample(self._settings.space, self._settings.seed, record.number)
@@ -248,17 +257,17 @@ class Campaign:
             )
         return starting_point(record.number, case, record.outcome, self._pool.run)
 
-    def _settle(self, starts: Sequence[Start]) -> None:
-        """Failures of one signature: each joins a bucket that explains it, or becomes one."""
+    def _settle(self, starts: Sequence[Start]) -> list[Finding]:
+        """Failures of one signature: each joins a bucket that explains it, or is investigated."""
+        before = self._known()
+        found: list[Finding] = []
         for start in starts:
-            known = [f for f in self._known() if f.signature == start.signature]
-            match = next((finding for finding in known if matches(finding.pattern, start.case)), None)
+            match = next((finding for finding in (*before, *found) if _explains(finding, start)), None)
             if match is not None:
                 self._store.assign(start.number, match.key, absorbed=True)
-            elif self._time_is_up():
-                self._add(unreduced(start))
             else:
-                self._add(self._investigated(start))
+                found.append(unreduced(start) if self._time_is_up() else self._investigated(start))
+        return found
 
     def _known(self) -> list[Finding]:
         with self._lock:
@@ -273,17 +282,16 @@ class Campaign:
             with self._lock:
                 self._investigating -= 1
 
-    def _add(self, finding: Finding) -> None:
+    def _add(self, finding: Finding) -> str | None:
+        """Take a finding in. Returns its key if the case that speaks for the bucket is a new one."""
+        known = self._findings.get(finding.key)
+        both = finding if known is None else merged(known, finding)
         with self._lock:
-            merged = finding.key in self._findings
-            if not merged:
-                self._findings[finding.key] = finding
-                self._new += 1
-        if merged:
-            self._store.assign(finding.first, finding.key, absorbed=False)
-        else:
-            self._store.add_finding(finding)
-            self._publish(finding)
+            self._findings[finding.key] = both
+            self._new += known is None
+        self._store.put_finding(both)
+        self._store.assign(finding.first, finding.key, absorbed=False)
+        return None if known is not None and both.reduced == known.reduced else finding.key
 
     def _publish(self, finding: Finding) -> None:
         """Write the case and the scripts of a reduced finding."""
@@ -294,9 +302,24 @@ class Campaign:
         scripts = self._tools.publish(finding, self._store.directory, self._settings.target, self._pool.export)
         state = State.PROVEN if any(script.proven for script in scripts) else State.REDUCED
         finding = replace(finding, scripts=scripts, state=state)
-        self._store.update_finding(finding)
+        self._store.put_finding(finding)
         with self._lock:
             self._findings[finding.key] = finding
+
+
+def _looks_like(finding: Finding, case: Case) -> bool:
+    return any(matches(witness.pattern, case) for witness in finding.witnesses)
+
+
+def _explains(finding: Finding, start: Start) -> bool:
+    """Whether a failure is one of a known bucket, as far as can be told without reducing it.
+
+    An error message names its bucket; after a few reductions more of them only cost time.
+    """
+    ways = [witness for witness in finding.witnesses if witness.signature == start.signature]
+    if start.outcome.verdict is not Verdict.WRONG and len(ways) >= WITNESSES:
+        return True
+    return any(matches(witness.pattern, start.case) for witness in ways)
 
 
 def _worth_avoiding(runs: int, failures: int) -> bool:

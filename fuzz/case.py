@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The data model: everything needed to run one experiment again, as plain data.
 
-Nothing here knows torch, a compiler or an op. A case is immutable, written as YAML, and identified by a digest. It holds
-no tensors and no code: input values are recipes (`Payload`), computations are names of registered ops.
+Nothing here knows torch, a compiler or an op. A case is immutable, written as YAML, and identified by a digest. It
+holds no tensors and no code: input values are recipes (`Payload`), computations are names of registered ops.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from fuzz.case import Case, dump
+from fuzz.mechanism import blame_resharding, mechanism
+from fuzz.reduce.order import complexity
 from fuzz.signature import signature
-from fuzz.store import Finding, State
-from fuzz.triage import ANY_CASE, Pattern, bucket_key, earliest_wrong, pattern
+from fuzz.store import Finding, State, Witness
+from fuzz.triage import ANY_CASE, Pattern, earliest_wrong, pattern
 from oracles.outcome import Outcome, Verdict
 
 Run = Callable[[Case], Outcome]
@@ -80,7 +82,10 @@ def investigate(start: Start, run: Run, reduce: Reduce) -> Finding:
     final = observed(reduction.case)
     if signature(final) != wanted:
         return _unsteady(start, final)
-    found = _finding(start, wanted, pattern(reduction.case), State.REDUCED, reduction.case, final)
+    case, of = reduction.case, pattern(reduction.case)
+    if final.verdict is Verdict.WRONG and (deeper := blame_resharding(case, run)) is not None:
+        case, final = deeper
+    found = _finding(start, wanted, of, State.REDUCED, case, final)
     return replace(found, runs=reduction.runs, minimal=reduction.minimal)
 
 
@@ -96,12 +101,25 @@ def _unsteady(start: Start, again: Outcome) -> Finding:
 
 def _finding(start: Start, name: str, of: Pattern, state: State, case: Case, outcome: Outcome) -> Finding:
     return Finding(
-        signature=name,
-        pattern=of,
-        key=bucket_key(name, of),
+        key=mechanism(case, outcome) if state is State.REDUCED else name,
+        witnesses=(Witness(name, of),),
         state=state,
         first=start.number,
         original=dump(start.original),
         reduced=dump(case),
         outcome=outcome,
     )
+
+
+def merged(known: Finding, other: Finding) -> Finding:
+    """Two reductions that ended in one bucket: the simpler case speaks for it, both ways in are remembered."""
+    witnesses = known.witnesses + tuple(w for w in other.witnesses if w not in known.witnesses)
+    if known.state is State.NEW or (other.state is State.REDUCED and _rank(other) < _rank(known)):
+        best = replace(other, first=min(known.first, other.first))
+    else:
+        best = known
+    return replace(best, witnesses=witnesses)
+
+
+def _rank(finding: Finding) -> tuple[int, ...]:
+    return (*complexity(finding.case), finding.first)

@@ -11,11 +11,10 @@ import torch
 from repros.prove import prove
 
 from fuzz.case import Case, MeshfuzzError
+from fuzz.mechanism import mechanism
 from fuzz.ops.core import TORCH_DTYPES
 from fuzz.payloads import values
-from fuzz.signature import signature
 from fuzz.store import Finding, Script
-from fuzz.triage import bucket_key, pattern
 from oracles.outcome import Outcome, Verdict
 from oracles.reference import reference
 from oracles.targets.config import TargetConfig
@@ -87,7 +86,7 @@ def _facts(case: Case, outcome: Outcome, config: TargetConfig) -> Facts:
         what=what.get(outcome.verdict, f"{ops} gives wrong numbers"),
         where=f"stage {outcome.stage}" + (f", op {outcome.op}" if outcome.op else ""),
         versions=", ".join(f"{name} {version}" for name, version in versions().items()),
-        bucket=bucket_key(signature(outcome), pattern(case)),
+        bucket=mechanism(case, outcome),
         plugin_hint=f"Target: {config}.",
         failure=FAILURES.get(outcome.verdict, "wrong numbers"),
     )

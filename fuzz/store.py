@@ -81,12 +81,19 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One bucket: what fails, the first case that did, and the reduced one."""
+class Witness:
+    """One way into a bucket: how a case failed before it was reduced, and the pattern of what it was reduced to."""
 
     signature: str
     pattern: Pattern
-    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One bucket: what fails, the first case that did, and the simplest reduced one."""
+
+    key: str  # the mechanism, see `fuzz.mechanism`
+    witnesses: tuple[Witness, ...]  # reductions that ended here, the first one first
     state: State
     first: int  # index of the first case in the bucket
     original: str  # YAML
@@ -110,8 +117,7 @@ class Finding:
         return {
             "id": self.id,
             "key": self.key,
-            "signature": self.signature,
-            "pattern": self.pattern.to_plain(),
+            "witnesses": [[witness.signature, witness.pattern.to_plain()] for witness in self.witnesses],
             "state": str(self.state),
             "first": self.first,
             "original": self.original,
@@ -126,9 +132,8 @@ class Finding:
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Finding:
         return cls(
-            signature=data["signature"],
-            pattern=Pattern.from_plain(data["pattern"]),
             key=data["key"],
+            witnesses=tuple(Witness(name, Pattern.from_plain(plain)) for name, plain in data["witnesses"]),
             state=State(data["state"]),
             first=data["first"],
             original=data["original"],
@@ -321,16 +326,12 @@ class Store:
                 "UPDATE cases SET bucket = ?, absorbed = ? WHERE number = ?", (key, absorbed, number)
             )
 
-    def add_finding(self, finding: Finding) -> None:
-        """A new bucket, with its first case."""
+    def put_finding(self, finding: Finding) -> None:
+        """Write a finding, new or known."""
         with self._lock, self._database:
-            self._put(finding)
-            self._database.execute("UPDATE cases SET bucket = ? WHERE number = ?", (finding.key, finding.first))
-
-    def update_finding(self, finding: Finding) -> None:
-        """Write a finding again whose key is already there."""
-        with self._lock, self._database:
-            self._put(finding)
+            body = json.dumps(finding.to_plain())
+            values = (finding.key, finding.first, body)
+            self._database.execute("INSERT OR REPLACE INTO findings VALUES (?, ?, ?)", values)
 
     def reopen(self) -> None:
         """Take back the findings that were not reduced; their cases wait for investigation again."""
@@ -338,10 +339,6 @@ class Store:
         with self._lock, self._database:
             self._database.executemany("UPDATE cases SET bucket = NULL, absorbed = 0 WHERE bucket = ?", unreduced)
             self._database.executemany("DELETE FROM findings WHERE key = ?", unreduced)
-
-    def _put(self, finding: Finding) -> None:
-        body = json.dumps(finding.to_plain())
-        self._database.execute("INSERT OR REPLACE INTO findings VALUES (?, ?, ?)", (finding.key, finding.first, body))
 
     def findings(self) -> list[Finding]:
         """All buckets, by the index of their first case."""

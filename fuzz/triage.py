@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Buckets: which failures count as one finding.
+"""Patterns: which cases look like a known finding, and where in a graph a failure starts.
 
-A bucket's key is the signature of the failure and the pattern of the reduced case: which ops, with which operands
-sharded how. The text half is in `fuzz.signature`.
+A pattern says which ops a reduced case has, with which operands sharded how. What a bucket is named after is in
+`fuzz.mechanism`, error texts are in `fuzz.signature`.
 """
 
 from __future__ import annotations
@@ -138,11 +138,6 @@ def _assign(wanted: Sequence[NodePattern], available: list[NodePattern]) -> bool
         if wanted[0].covers(node) and _assign(wanted[1:], available[:position] + available[position + 1 :]):
             return True
     return False
-
-
-def bucket_key(signature: str, of: Pattern) -> str:
-    """Readable identity of a bucket."""
-    return f"{signature} | {of}"
 
 
 def bucket_id(key: str) -> str:

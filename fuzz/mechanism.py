@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a bucket is named after: the mechanism that fails, so that one cause gives one finding.
+
+Many torch ops become the same operation of the compiler (index_add, index_put and scatter_value are all a scatter),
+and many ops fail only because an operand is resharded wrongly on the way. A reduced wrong case is therefore named by
+the compiler's operation and by which side of it is sharded, and a reshard that fails alone is blamed before the op
+behind it. A rejected program is named by what the compiler says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from fuzz.case import Case, Input, Output, Payload, Sharding, is_uneven, replicated
+from fuzz.signature import signature
+from oracles.outcome import Outcome, Verdict
+
+# The op a lowered graph is about, first match wins: the others in it prepare indices or cut results for that one.
+SUBJECTS = (
+    "scatter",
+    "gather",
+    "sort",
+    "reduce_window",
+    "dot_general",
+    "reverse",
+    "dynamic_update_slice",
+    "dynamic_slice",
+    "concatenate",
+    "pad",
+    "reduce",
+    "slice",
+)
+
+
+def mechanism(case: Case, outcome: Outcome) -> str:
+    """The bucket key of a reduced case."""
+    if outcome.verdict is not Verdict.WRONG:
+        return signature(outcome)
+    subject = next((name for name in SUBJECTS if name in outcome.operations), outcome.op)
+    if not case.nodes:
+        subject = "resharding"
+    return f"{outcome.verdict} {subject}: {', '.join(_layout(case)) or 'nothing'} sharded"
+
+
+def _layout(case: Case) -> list[str]:
+    """Which sides of the graph are sharded, and how unusually."""
+    first = {node.operands[0] for node in case.nodes if node.operands} or {output.name for output in case.outputs}
+    sharded = [value for value in case.inputs if any(value.sharding)]
+    demands = [node.sharding for node in case.nodes] + [output.sharding for output in case.outputs]
+    layout = []
+    if any(value.name in first for value in sharded):
+        layout.append("data")
+    if any(value.name not in first for value in sharded):
+        layout.append("other operands")
+    if not layout and any(demand and any(demand) for demand in demands):
+        layout.append("result")
+    shardings = [value.sharding for value in sharded] + [demand for demand in demands if demand]
+    if any(len(axes) > 1 for sharding in shardings for axes in sharding):
+        layout.append("two axes on one dim")
+    if any(is_uneven(value.spec.shape, value.sharding, case.mesh) for value in sharded):
+        layout.append("unevenly")
+    return layout
+
+
+def blame_resharding(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, Outcome] | None:
+    """A case without any op that is wrong all the same, if the reduced case's shardings contain one."""
+    for candidate in reshardings(case):
+        outcome = run(candidate)
+        if outcome.verdict is Verdict.WRONG:
+            return candidate, outcome
+    return None
+
+
+def reshardings(case: Case) -> Iterator[Case]:
+    """Every sharded input of the case gathered whole, and every demanded result sharding given to a whole value."""
+    if not case.nodes:
+        return
+    for value in case.inputs:
+        if any(value.sharding):
+            yield _reshard(case, value, value.sharding, replicated(len(value.sharding)))
+    demands: list[Sharding | None] = [node.sharding for node in case.nodes]
+    demands += [output.sharding for output in case.outputs]
+    for value in case.inputs:
+        for demand in demands:
+            if demand and any(demand) and len(demand) == len(value.sharding) and demand != value.sharding:
+                yield _reshard(case, value, value.sharding, demand)
+
+
+def _reshard(case: Case, value: Input, before: Sharding, after: Sharding) -> Case:
+    # Values that tell positions apart: an index payload may repeat, and hide that parts changed places.
+    payload = value.payload if value.spec.dtype == "bool" else Payload("position")
+    plain = Input("x0", value.spec, payload, before)
+    return replace(case, inputs=(plain,), nodes=(), outputs=(Output("x0", after),))
