@@ -261,8 +261,7 @@ def prove(scripts: Sequence[Path]) -> int:
     for script in scripts:
         proof = prove_script(script)
         codes.append(proof.exit_code)
-        meaning = {0: "correct", 1: "bug present", 77: "cannot run here"}.get(proof.exit_code, "broken script")
-        click.echo(f"{script}: {meaning} (exit {proof.exit_code}, {proof.seconds:.1f} s)")
+        click.echo(f"{script}: {proof.meaning} (exit {proof.exit_code}, {proof.seconds:.1f} s)")
         click.echo("".join(f"  {line}\n" for line in proof.output.strip().splitlines()), nl=False)
     if 1 in codes:
         return FINDINGS

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from repros.prove import prove
 
 from fuzz.case import Case, MeshfuzzError
 from fuzz.mechanism import mechanism
@@ -20,12 +19,12 @@ from oracles.reference import reference
 from oracles.targets.config import TargetConfig
 from oracles.targets.environment import versions
 from repros.emit import Argument, Expected, Facts, Failure, emit_stablehlo, emit_torch
+from repros.prove import prove
 
 Form = Literal["torch", "stablehlo"]
 Export = Callable[[Case], Mapping[str, Any]]  # see `oracles.export`
 
 FORMS: tuple[Form, ...] = ("torch", "stablehlo")
-BUG_PRESENT = 1  # exit code of a script that shows its bug
 FAILURES: dict[Verdict, Failure] = {
     Verdict.COMPILE_ERROR: "compile error",
     Verdict.CRASH: "crash",
@@ -47,8 +46,8 @@ def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig
     except MeshfuzzError as error:
         return Script(form, str(path.relative_to(directory)) if path.exists() else "", False, str(error))
     lines = proof.output.strip().splitlines()
-    detail = f"exit {proof.exit_code}" + (f": {lines[-1].strip()}" if lines else "")
-    return Script(form, str(path.relative_to(directory)), proof.exit_code == BUG_PRESENT, detail)
+    detail = f"{proof.meaning}: {lines[-1].strip()}" if lines else proof.meaning
+    return Script(form, str(path.relative_to(directory)), proof.reproduces, detail)
 
 
 def script(case: Case, outcome: Outcome, form: Form, config: TargetConfig, export: Export) -> str:

@@ -45,7 +45,7 @@ class Settings:
 class Budget:
     """When a campaign ends: at the first of these that is reached; None is no limit."""
 
-    seconds: float | None = None  # of this run, not of earlier ones that it resumes
+    seconds: float | None = None  # of this run, from when the target is open
     cases: int | None = None  # drawn since the campaign began, skipped ones included
     findings: int | None = None  # new ones of this run; looked at between rounds
 

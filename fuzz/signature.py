@@ -62,9 +62,10 @@ def normalise(message: str) -> str:
     while previous != text:
         previous = text
         text = _TYPE.sub(lambda match: match.group(1) or "", text)
-    # Pipelines repeat a diagnostic once per op: "a; a; Failed to run pipeline".
-    clauses = list(dict.fromkeys(clause.strip(" .") for clause in text.split("; ")))
-    return "; ".join(clause for clause in clauses if clause).replace(_ARROW, "->")[:LIMIT].strip()
+    # Pipelines join their diagnostics, one per op and one per pass that gave up: "a; a; b; Failed to run pipeline".
+    # The first is the cause.
+    clauses = [clause.strip(" .") for clause in text.split("; ")]
+    return next(filter(None, clauses), "").replace(_ARROW, "->")[:LIMIT].strip()
 
 
 def signature(outcome: Outcome) -> str:

@@ -14,10 +14,12 @@ from rich.text import Text
 from fuzz.account import Summary
 from fuzz.case import Case
 from fuzz.report.progress import clock
+from fuzz.signature import normalise
 from fuzz.store import SKIPPED, Finding, State
 from oracles.outcome import Outcome, Verdict
 
-MESSAGES = 8  # lines per verdict in a summary
+MESSAGES = 8  # per verdict in a summary
+SHORT = {Verdict.NONDETERMINISTIC: "FLAKY"}  # so that the table keeps within 80 columns
 
 
 def print_to(console: Console, *parts: RenderableType) -> None:
@@ -27,36 +29,25 @@ def print_to(console: Console, *parts: RenderableType) -> None:
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """One line per finding."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
-    table.add_column("verdict", overflow="fold")
-    table.add_column("stage", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("stage", no_wrap=True)
     table.add_column("ops", overflow="fold", ratio=1)
     table.add_column("cases", justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("proven", no_wrap=True)
     for finding in findings:
-        table.add_row(
-            *map(
-                Text,
-                (
-                    finding.id,
-                    str(finding.outcome.verdict),
-                    finding.outcome.stage,
-                    " ".join(node.op for node in finding.case.nodes),
-                    str(finding.count),
-                    size(finding.case),
-                    "yes" if finding.state is State.PROVEN else f"no ({finding.state})",
-                ),
-            )
-        )
+        proven = "yes" if finding.state is State.PROVEN else "no"
+        ops = " ".join(node.op for node in finding.case.nodes) or "none"
+        verdict, stage = SHORT.get(finding.outcome.verdict, str(finding.outcome.verdict)), finding.outcome.stage
+        table.add_row(*map(Text, (finding.id, verdict, stage, ops, str(finding.count), size(finding.case), proven)))
     return table
 
 
 def size(case: Case) -> str:
-    """How large a case is: ops and elements of all inputs."""
-    elements = sum(value.spec.elements for value in case.inputs)
-    return f"{len(case.nodes)} op{'s' if len(case.nodes) != 1 else ''}, {elements} el"
+    """How large a case is: elements of all inputs, and devices."""
+    return f"{sum(value.spec.elements for value in case.inputs)} on {case.mesh}"
 
 
 def summary_text(summary: Summary, directory: Path) -> Group:
@@ -80,7 +71,7 @@ def _summary_parts(summary: Summary, directory: Path) -> Iterator[RenderableType
     for verdict, said in summary.messages.items():
         yield Text(f"{verdict}:")
         for message, count in said[:MESSAGES]:
-            yield Text(f"  {count:6} x {message or 'no message'}")
+            yield Text(f"  {count:6} x {normalise(message) or 'no message'}")
         if len(said) > MESSAGES:
             yield Text(f"  and {len(said) - MESSAGES} other messages")
     if summary.pending:

@@ -14,14 +14,14 @@ import pytest
 from fake_campaign import MESH, sample
 
 from fuzz.case import dump, load
-from fuzz.store import Finding, FolderBusy, Script, State, Store, StoreError, locked
+from fuzz.store import Finding, FolderBusy, Script, State, Store, StoreError, Witness, locked
 from fuzz.strategies.space import Space
 from fuzz.triage import pattern
 from oracles.outcome import Mismatch, Outcome, Verdict
 
 CASE = sample(Space((MESH,)), 0, 0)
 WRONG = Outcome(Verdict.WRONG, "compare", op="neg", mismatches=(Mismatch("v0", 1, 1, 4, (("0", "1", "2"),)),))
-FINDING = Finding("s", pattern(CASE), "s | p", State.REDUCED, 3, dump(CASE), dump(CASE), WRONG, 7, True)
+FINDING = Finding("s", (Witness("t", pattern(CASE)),), State.REDUCED, 3, dump(CASE), dump(CASE), WRONG, 7, True)
 
 
 @pytest.fixture
@@ -55,8 +55,9 @@ def test_a_finding_comes_back_as_it_was_with_its_count(store: Store) -> None:
     for number in (3, 9):
         store.record(number, CASE.digest, WRONG)
     finding = replace(FINDING, scripts=(Script("torch", "repros/a.py", True, "exit 1"),))
-    store.add_finding(finding)
-    store.assign(9, finding.key, absorbed=True)
+    store.put_finding(finding)
+    for number in (3, 9):
+        store.assign(number, finding.key, absorbed=number == 9)
     assert store.findings() == [replace(finding, count=2)]
     assert store.finding(finding.id[:5]) == replace(finding, count=2)
     assert store.pending() == []
@@ -65,8 +66,8 @@ def test_a_finding_comes_back_as_it_was_with_its_count(store: Store) -> None:
 def test_an_unknown_or_ambiguous_id_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="no finding 'abc'"):
         store.finding("abc")
-    store.add_finding(FINDING)
-    store.add_finding(replace(FINDING, key="other | p"))
+    store.put_finding(FINDING)
+    store.put_finding(replace(FINDING, key="other"))
     with pytest.raises(StoreError, match="more than one finding ''"):
         store.finding("")
 
@@ -74,8 +75,10 @@ def test_an_unknown_or_ambiguous_id_is_refused(store: Store) -> None:
 def test_reopening_takes_back_only_what_was_not_reduced(store: Store) -> None:
     store.record(3, CASE.digest, WRONG)
     store.record(5, CASE.digest, WRONG)
-    store.add_finding(FINDING)
-    store.add_finding(replace(FINDING, key="new", state=State.NEW, first=5))
+    store.put_finding(FINDING)
+    store.put_finding(replace(FINDING, key="new", state=State.NEW, first=5))
+    store.assign(3, FINDING.key, absorbed=False)
+    store.assign(5, "new", absorbed=False)
     store.reopen()
     assert [finding.key for finding in store.findings()] == [FINDING.key]
     assert [record.number for record in store.pending()] == [5]
