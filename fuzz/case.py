@@ -345,9 +345,7 @@ def _read_sharding(data: object, where: str) -> Sharding:
     return tuple(_strings(axes, f"{where}[{i}]") for i, axes in enumerate(_sequence(data, where)))
 
 
-def _mapping(
-    data: object, where: str, required: set[str] | None, optional: Iterable[str] = ()
-) -> Mapping[str, object]:
+def _mapping(data: object, where: str, required: set[str] | None, optional: Iterable[str] = ()) -> Mapping[str, object]:
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise CaseError(f"{where}: expected a mapping with text keys")
     if required is not None:

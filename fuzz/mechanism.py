@@ -49,12 +49,14 @@ def _layout(case: Case) -> list[str]:
     sharded = [value for value in case.inputs if any(value.sharding)]
     demands = [node.sharding for node in case.nodes] + [output.sharding for output in case.outputs]
     layout = []
-    if any(value.name in first for value in sharded):
+    others = any(value.name not in first for value in sharded)
+    # A demand on the result reaches the first operand by propagation: to the compiler both are one layout.
+    if any(value.name in first for value in sharded) or (
+        not others and any(demand and any(demand) for demand in demands)
+    ):
         layout.append("data")
-    if any(value.name not in first for value in sharded):
+    if others:
         layout.append("other operands")
-    if not layout and any(demand and any(demand) for demand in demands):
-        layout.append("result")
     shardings = [value.sharding for value in sharded] + [demand for demand in demands if demand]
     if any(len(axes) > 1 for sharding in shardings for axes in sharding):
         layout.append("two axes on one dim")
