@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Standalone scripts and the issue text for one failing case.
+
+A script imports nothing of ours and exits with 0 (correct), 1 (bug present) or 77 (cannot run here). The `torch` form
+is what a user runs on a TT machine; the `stablehlo` form needs no torch and no chips. The templates hold all program
+text; this module only turns a case into the words they need. Whether a script reproduces anything is `repros.prove`'s
+answer.
+"""
+
+from __future__ import annotations
+
+import keyword
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from fuzz.case import Case, Mesh, Sharding
+from fuzz.ops import source_line
+from repros.cluster import mock_cluster
+from repros.literal import LITERAL_ELEMENTS, NUMPY, TORCH, EmitError, input_source, tensor_source
+
+Failure = Literal["wrong numbers", "compile error", "crash", "hang"]
+
+HANG_SECONDS = 240  # a cold machine builds kernels for up to two minutes before the first compile
+# Names the scripts use themselves: a value of that name would change their meaning.
+RESERVED = frozenset({"device", "graph", "mark", "np", "torch"})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the comment of a script and the issue say; all text, any of it may have several lines."""
+
+    what: str  # the bug in one sentence
+    where: str  # guilty stage, pass or op
+    versions: str  # of everything that took part
+    bucket: str
+    plugin_hint: str = ""  # how to install the plugin that has the bug
+    failure: Failure = "wrong numbers"
+    boundary: str = ""  # smallest failing and largest passing, once known
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of the lowered module: an input of the case, or a constant that lowering lifted out of the graph."""
+
+    input: str | None = None
+    constant: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A global output as torch on the CPU computes it."""
+
+    value: torch.Tensor
+    bound: float = 0.0  # largest absolute error of a correct element; 0 compares exactly
+
+
+def emit_torch(case: Case, facts: Facts, bounds: Mapping[str, float] | None = None) -> str:
+    """The script for torch_xla SPMD. `bounds`: largest absolute error of a correct element, per output; default 0.
+
+    Raises EmitError for a case that cannot be written as a script, CaseError for one with unknown ops or payloads.
+    """
+    _check_names(case)
+    sources = {value.name: input_source(value, TORCH) for value in case.inputs}
+    return _render(
+        "torch.py.j2",
+        case,
+        facts,
+        requirement=f"Needs torch, torch_xla with a TT plugin, and {case.mesh.size} devices. "
+        "PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh.",
+        inputs=[
+            {"name": value.name, "source": sources[value.name], "partition": _partition(value.sharding)}
+            for value in case.inputs
+        ],
+        nodes=[
+            {"name": node.name, "source": source_line(node), "partition": _partition(node.sharding)}
+            for node in case.nodes
+        ],
+        outputs=[{"name": output.name, "partition": _partition(output.sharding)} for output in case.outputs],
+        bounds=[(bounds or {}).get(output.name, 0.0) for output in case.outputs],
+        helpers=_helpers(sources.values()),
+    )
+
+
+def emit_stablehlo(
+    case: Case,
+    facts: Facts,
+    module: str,
+    arguments: Sequence[Argument],
+    expected: Sequence[Expected],
+    topology: Mesh | None = None,
+) -> str:
+    """The script for jax, numpy and the plugin alone.
+
+    `module` is the annotated global StableHLO text as sent to the plugin, `arguments` in its order, `expected` in the
+    order of the outputs. `topology` is the mock device grid, by default one that fits the case's mesh.
+    Raises EmitError for a case that cannot be written as a script, CaseError for one with unknown payloads.
+    """
+    if "'''" in module:
+        raise EmitError("the module text holds ''' and cannot be quoted in a script")
+    _check_names(case)
+    sources = [_argument_source(case, argument) for argument in arguments]
+    results = [_expected_source(i, output) for i, output in enumerate(expected)]
+    return _render(
+        "stablehlo.py.j2",
+        case,
+        facts,
+        requirement="Needs jax, numpy and a TT PJRT plugin. Without chips it compiles for a mock mesh and runs the "
+        "partitioned program\nthat the compiler wrote (its shlo_compiler dump) on CPU devices.",
+        module=module.strip("\n"),
+        cluster=mock_cluster(topology or case.mesh),
+        devices=case.mesh.size,
+        options="".join(f", {pair!r}" for pair in case.options),
+        arguments=sources,
+        expected=[{"source": source, "bound": output.bound} for source, output in zip(results, expected, strict=True)],
+        helpers=_helpers(sources),
+        unpartitioned=any(source.startswith("unpartitioned(") for source in results),
+    )
+
+
+def emit_issue(
+    case: Case, facts: Facts, scripts: Sequence[str], device: str = "mock mesh, no chips", log: str = ""
+) -> str:
+    """A bug report in the shape of tt-mlir's bug_report.yml. `scripts`: file names; `log`: what they print."""
+    return _render(
+        "issue.md.j2",
+        case,
+        facts,
+        title=facts.what.splitlines()[0],
+        nodes=[{"name": node.name, "source": source_line(node)} for node in case.nodes],
+        scripts=scripts,
+        device=device,
+        log=log.strip("\n"),
+    )
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _check_names(case: Case) -> None:
+    # Names come from files; in a script they become code.
+    for name in [value.name for value in case.inputs] + [node.name for node in case.nodes] + list(case.mesh.axes):
+        if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name in RESERVED:
+            raise EmitError(f"{name!r} cannot be a name in a script; rename it in the case")
+
+
+def _partition(sharding: Sharding | None) -> tuple[str | tuple[str, ...] | None, ...] | None:
+    """A torch_xla partition spec: per dim None, one axis or several."""
+    if sharding is None:
+        return None
+    return tuple(None if not axes else axes[0] if len(axes) == 1 else axes for axes in sharding)
+
+
+def _argument_source(case: Case, argument: Argument) -> str:
+    if argument.constant is not None:
+        return tensor_source(argument.constant, NUMPY)
+    value = case.input(argument.input or "")
+    if value is None:
+        raise EmitError(f"argument {argument.input!r} is neither an input of the case nor a constant")
+    return input_source(value, NUMPY)
+
+
+def _expected_source(number: int, output: Expected) -> str:
+    if output.value.numel() <= LITERAL_ELEMENTS:
+        return tensor_source(output.value, NUMPY)
+    return f"unpartitioned({number}, {None if output.bound else checksum(output.value)})"
+
+
+def checksum(value: torch.Tensor) -> int:
+    """CRC-32 of the elements as float64; all NaNs and both zeros count as one value each."""
+    plain = value.to(torch.float64).numpy()
+    return zlib.crc32(np.where(plain == plain, plain + 0, 0).tobytes())
+
+
+def _helpers(sources: Iterable[str]) -> set[str]:
+    text = "\n".join(sources)
+    used = {"permutation"} if "permutation(" in text else set()
+    return used | ({"mixed"} if used or "mixed(" in text else set())
+
+
+# --- templates --------------------------------------------------------------------------------------------------------
+
+
+def _render(template: str, case: Case, facts: Facts, **words: object) -> str:
+    guarded = facts.failure in ("crash", "hang")
+    text = _templates().get_template(template).render(
+        case=case, facts=facts, guarded=guarded, deadline=HANG_SECONDS, **words
+    )  # fmt: skip
+    return text.rstrip("\n") + "\n"
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is Python and Markdown, not HTML
+    )
+    environment.filters["comment"] = _comment
+    environment.filters["sharding"] = _sharding_words
+    return environment
+
+
+def _comment(text: str) -> str:
+    return "\n".join(f"# {line}".rstrip() for line in text.splitlines() or [""])
+
+
+def _sharding_words(sharding: Sharding) -> str:
+    return "[" + ", ".join("{" + ", ".join(axes) + "}" for axes in sharding) + "]"
