@@ -23,7 +23,8 @@ class Snapshot:
     counts: Counter[str]  # cases per verdict of the whole campaign
     run: int  # cases run since this process started
     findings: int
-    investigating: int  # failures being reduced now
+    reducing: int  # failures in work now
+    proving: int  # findings whose scripts are being run now
 
 
 @dataclass(frozen=True, slots=True)

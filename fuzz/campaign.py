@@ -129,7 +129,7 @@ class Campaign:
         self._findings = {finding.key: finding for finding in store.findings()}
         self._run = 0
         self._new = 0
-        self._investigating = 0
+        self._active: Counter[str] = Counter()  # work in hand, by what it is
         self._generation = 0.0
 
     def run(self) -> str:
@@ -159,8 +159,15 @@ class Campaign:
         elapsed = time.monotonic() - self._began
         left = None if self._budget.seconds is None else max(0.0, self._budget.seconds - elapsed)
         with self._lock:
-            counts = Counter(self._counts)
-            return Snapshot(elapsed, left, counts, self._run, len(self._findings), self._investigating)
+            return Snapshot(
+                elapsed,
+                left,
+                Counter(self._counts),
+                self._run,
+                len(self._findings),
+                self._active["reducing"],
+                self._active["proving"],
+            )
 
     def summary(self, store: Store, ended: str, unavailable: str) -> Summary:
         """The account of the run, read back from the store."""
@@ -274,13 +281,19 @@ class Campaign:
             return list(self._findings.values())
 
     def _investigated(self, start: Start) -> Finding:
-        with self._lock:
-            self._investigating += 1
-        try:
+        with self._busy("reducing"):
             return investigate(start, self._pool.run, self._tools.reduce)
+
+    @contextmanager
+    def _busy(self, activity: str) -> Iterator[None]:
+        """Count an activity for the progress display."""
+        with self._lock:
+            self._active[activity] += 1
+        try:
+            yield
         finally:
             with self._lock:
-                self._investigating -= 1
+                self._active[activity] -= 1
 
     def _add(self, finding: Finding) -> str | None:
         """Take a finding in. Returns its key if the case that speaks for the bucket is a new one."""
@@ -289,8 +302,7 @@ class Campaign:
         with self._lock:
             self._findings[finding.key] = both
             self._new += known is None
-        self._store.put_finding(both)
-        self._store.assign(finding.first, finding.key, absorbed=False)
+        self._store.put_finding(both, counted=finding.first)
         return None if known is not None and both.reduced == known.reduced else finding.key
 
     def _publish(self, finding: Finding) -> None:
@@ -299,7 +311,8 @@ class Campaign:
         path.write_text(dump(finding.case), encoding="utf-8")
         if finding.state is not State.REDUCED:
             return
-        scripts = self._tools.publish(finding, self._store.directory, self._settings.target, self._pool.export)
+        with self._busy("proving"):
+            scripts = self._tools.publish(finding, self._store.directory, self._settings.target, self._pool.export)
         state = State.PROVEN if any(script.proven for script in scripts) else State.REDUCED
         finding = replace(finding, scripts=scripts, state=state)
         self._store.put_finding(finding)

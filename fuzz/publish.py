@@ -11,7 +11,7 @@ import torch
 
 from fuzz.case import Case, MeshfuzzError
 from fuzz.mechanism import mechanism
-from fuzz.ops.core import TORCH_DTYPES
+from fuzz.ops.core import TORCH_DTYPES, specs
 from fuzz.payloads import values
 from fuzz.store import Finding, Script
 from oracles.outcome import Outcome, Verdict
@@ -46,7 +46,8 @@ def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig
     except MeshfuzzError as error:
         return Script(form, str(path.relative_to(directory)) if path.exists() else "", False, str(error))
     lines = proof.output.strip().splitlines()
-    detail = f"{proof.meaning}: {lines[-1].strip()}" if lines else proof.meaning
+    last = lines[-1].strip().removeprefix(f"{proof.meaning}: ") if lines else ""
+    detail = f"{proof.meaning}: {last}" if last else proof.meaning
     return Script(form, str(path.relative_to(directory)), proof.reproduces, detail)
 
 
@@ -61,7 +62,8 @@ def script(case: Case, outcome: Outcome, form: Form, config: TargetConfig, expor
     if form == "torch":
         return emit_torch(case, facts, bounds)
     module = export(case)
-    right = [Expected(expected[output.name].values, bounds[output.name]) for output in case.outputs]
+    dtypes = {name: TORCH_DTYPES[spec.dtype] for name, spec in specs(case).items()}
+    right = [Expected(expected[o.name].values.to(dtypes[o.name]), bounds[o.name]) for o in case.outputs]
     return emit_stablehlo(
         case, facts, module["text"], [_argument(plain) for plain in module["arguments"]], right, config.topology
     )

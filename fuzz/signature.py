@@ -15,7 +15,7 @@ _ARROW = "\u2192"
 _STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_ANSI, ""),
     (re.compile(r"->"), _ARROW),  # so that the next steps see matched angle brackets only
-    (re.compile(r"\bhttps?://\S+"), "<url>"),
+    (re.compile(r"\bhttps?://[^\s;]+"), "<url>"),
     (re.compile(r"loc\((?:[^()]|\([^()]*\))*\):?\s*"), ""),
     (re.compile(r"\bat (?=/)"), ""),
     (re.compile(r"(?:/[\w.+@-]+)+/([\w.+@-]+)"), r"\1"),  # a path: its last part
@@ -27,7 +27,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[xv]\d+\b"), "_"),  # names of values in our cases
     (re.compile(r"[\[(][\s\d,.:\-]*\d[\s\d,.:\-]*[\])]"), "[#]"),  # shapes and index lists
     (re.compile(r"\b\d+(?:x\d+)+(?:x[a-z]+\d*)?\b"), "#"),
-    (re.compile(r"(?<![\w.])-?\d[\d.,:]*(?:e[+-]?\d+)?(?![\w])"), "#"),
+    (re.compile(r"(?<![\w.])-?\d+(?:[.,:]\d+)*(?:e[+-]?\d+)?(?!\w)"), "#"),
     (re.compile(r"\s+"), " "),
 )
 _TYPE = re.compile(r"(?<![<\w])(!?[A-Za-z_][\w.]*)?<[^<>]*>")

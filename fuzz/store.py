@@ -326,12 +326,14 @@ class Store:
                 "UPDATE cases SET bucket = ?, absorbed = ? WHERE number = ?", (key, absorbed, number)
             )
 
-    def put_finding(self, finding: Finding) -> None:
-        """Write a finding, new or known."""
+    def put_finding(self, finding: Finding, *, counted: int | None = None) -> None:
+        """Write a finding, new or known, and count a case in its bucket: both, or after a kill neither."""
         with self._lock, self._database:
             body = json.dumps(finding.to_plain())
             values = (finding.key, finding.first, body)
             self._database.execute("INSERT OR REPLACE INTO findings VALUES (?, ?, ?)", values)
+            if counted is not None:
+                self._database.execute("UPDATE cases SET bucket = ? WHERE number = ?", (finding.key, counted))
 
     def reopen(self) -> None:
         """Take back the findings that were not reduced; their cases wait for investigation again."""

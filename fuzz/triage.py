@@ -115,7 +115,7 @@ def pattern(case: Case) -> Pattern:
 def _placement(node: Node, sharding: Sharding) -> str:
     rank = len(sharding)
     sharded = {dim for dim, axes in enumerate(sharding) if axes}
-    attribute = node.keywords.get("dim")
+    attribute = node.keywords.get("dim", node.keywords.get("dims"))
     dims = attribute if isinstance(attribute, tuple) else (attribute,)
     own = {dim % rank for dim in dims if isinstance(dim, int) and rank}
     if not sharded:

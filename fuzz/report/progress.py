@@ -25,8 +25,9 @@ def line(snapshot: Snapshot) -> str:
     order = [*map(str, Verdict), SKIPPED]
     counts = [f"{name} {snapshot.counts[name]}" for name in order if snapshot.counts[name]]
     parts = [clock(snapshot.elapsed), f"{snapshot.run} cases, {speed:.1f}/s", *counts, f"findings {snapshot.findings}"]
-    if snapshot.investigating:
-        parts.append(f"reducing {snapshot.investigating}")
+    for activity, number in (("reducing", snapshot.reducing), ("proving", snapshot.proving)):
+        if number:
+            parts.append(f"{activity} {number}")
     if snapshot.left is not None:
         parts.append(f"{clock(snapshot.left)} left")
     return "  ".join(parts)

@@ -55,9 +55,8 @@ def test_a_finding_comes_back_as_it_was_with_its_count(store: Store) -> None:
     for number in (3, 9):
         store.record(number, CASE.digest, WRONG)
     finding = replace(FINDING, scripts=(Script("torch", "repros/a.py", True, "exit 1"),))
-    store.put_finding(finding)
-    for number in (3, 9):
-        store.assign(number, finding.key, absorbed=number == 9)
+    store.put_finding(finding, counted=3)
+    store.assign(9, finding.key, absorbed=True)
     assert store.findings() == [replace(finding, count=2)]
     assert store.finding(finding.id[:5]) == replace(finding, count=2)
     assert store.pending() == []
@@ -75,10 +74,8 @@ def test_an_unknown_or_ambiguous_id_is_refused(store: Store) -> None:
 def test_reopening_takes_back_only_what_was_not_reduced(store: Store) -> None:
     store.record(3, CASE.digest, WRONG)
     store.record(5, CASE.digest, WRONG)
-    store.put_finding(FINDING)
-    store.put_finding(replace(FINDING, key="new", state=State.NEW, first=5))
-    store.assign(3, FINDING.key, absorbed=False)
-    store.assign(5, "new", absorbed=False)
+    store.put_finding(FINDING, counted=3)
+    store.put_finding(replace(FINDING, key="new", state=State.NEW, first=5), counted=5)
     store.reopen()
     assert [finding.key for finding in store.findings()] == [FINDING.key]
     assert [record.number for record in store.pending()] == [5]

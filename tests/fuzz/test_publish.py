@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripts of a finding: what is written, and what is said when one cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump
+from fuzz.pool import ExportFailed
+from fuzz.publish import publish
+from fuzz.store import Finding, Script, State
+from oracles.outcome import Outcome, Verdict
+from oracles.targets.config import TargetConfig
+from repros.prove import Proof
+
+MESH = Mesh((1, 2), ("x", "y"))
+CASE = Case(
+    MESH,
+    (Input("x0", TensorSpec((4, 4), "f32"), Payload("position"), ((), ("y",))),),
+    (Node("v0", "flip", ("x0",), (("dims", (1,)),)),),
+    (Output("v0"),),
+)
+FINDING = Finding(
+    "WRONG reverse", (), State.REDUCED, 0, dump(CASE), dump(CASE), Outcome(Verdict.WRONG, "compare", op="flip")
+)
+MODULE = {"text": "module { constant }", "arguments": [{"input": "x0"}, {"dtype": "i64", "shape": [], "elements": [7]}]}
+
+
+def publish_with(directory: Path, module: Mapping[str, Any] | None = MODULE) -> tuple[Script, ...]:
+    def export(_: Case) -> Mapping[str, Any]:
+        if module is None:
+            raise ExportFailed("the case has no module: too strange")
+        return module
+
+    return publish(FINDING, directory, TargetConfig("tt", MESH), export)
+
+
+@pytest.fixture(autouse=True)
+def proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every script shows its bug, without running."""
+    proof = Proof(1, "expected 3\nbug present: got 5\n", 0.1, "bug present")
+    monkeypatch.setattr("fuzz.publish.prove", lambda _: proof)
+
+
+def test_both_forms_are_written_beside_each_other_and_proven(tmp_path: Path) -> None:
+    scripts = publish_with(tmp_path)
+    assert [(s.form, s.proven, s.detail) for s in scripts] == [
+        ("torch", True, "bug present: got 5"),
+        ("stablehlo", True, "bug present: got 5"),
+    ]
+    for script in scripts:
+        compile((tmp_path / script.path).read_text(), script.path, "exec")
+    assert "flip" in (tmp_path / scripts[0].path).read_text()
+    assert "module { constant }" in (tmp_path / scripts[1].path).read_text()
+
+
+def test_a_form_that_cannot_be_written_says_why_and_the_other_stands(tmp_path: Path) -> None:
+    torch_form, module_form = publish_with(tmp_path, module=None)
+    assert torch_form.proven
+    assert module_form == Script("stablehlo", "", False, "the case has no module: too strange")
