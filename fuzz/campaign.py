@@ -306,7 +306,9 @@ class Campaign:
         return None if known is not None and both.reduced == known.reduced else finding.key
 
     def _publish(self, finding: Finding) -> None:
-        """Write the case and the scripts of a reduced finding."""
+        """Write the case of a finding, and if it is reduced its scripts."""
+        if finding.state is State.NEW:
+            return
         path = self._store.directory / "cases" / f"{finding.id}.yaml"
         path.write_text(dump(finding.case), encoding="utf-8")
         if finding.state is not State.REDUCED:
