@@ -77,7 +77,7 @@ def _argument(plain: Mapping[str, Any]) -> Argument:
 
 
 def _facts(case: Case, outcome: Outcome, config: TargetConfig) -> Facts:
-    ops = " ".join(dict.fromkeys(node.op for node in case.nodes))
+    ops = " ".join(dict.fromkeys(node.op for node in case.nodes)) or "resharding"
     what = {
         Verdict.COMPILE_ERROR: f"{ops} does not compile: {outcome.message}",
         Verdict.CRASH: f"{ops} crashes the compiler: {outcome.message}",

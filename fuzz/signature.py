@@ -16,6 +16,8 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_ANSI, ""),
     (re.compile(r"->"), _ARROW),  # so that the next steps see matched angle brackets only
     (re.compile(r"\bhttps?://[^\s;]+"), "<url>"),
+    (re.compile(r"'?\{+(?:devices=|replicated|maximal)[^ :]*(?: last_tile[^ :]*)*"), "{}"),  # HLO shardings
+    (re.compile(r"\b(?:pred|[fsu](?:8|16|32|64)|bf16)\["), "["),  # HLO types
     (re.compile(r"loc\((?:[^()]|\([^()]*\))*\):?\s*"), ""),
     (re.compile(r"\bat (?=/)"), ""),
     (re.compile(r"(?:/[\w.+@-]+)+/([\w.+@-]+)"), r"\1"),  # a path: its last part

@@ -77,7 +77,7 @@ def _router_inputs(scope: Scope) -> tuple[Value, Value, int]:
     dtype = scope.choose(("f32", "bf16")) if "bf16" in scope.dtypes else "f32"
     scores = scope.new_data((tokens, experts), dtype)
     if scope.chance(40):
-        logits = scope.new_data((tokens, experts), "f32", distinct=True)
+        logits = scope.new_ranked((tokens, experts), "f32", 1)
         return scores, scope.apply("topk_indices", logits, k=k, dim=1, largest=True, low=0, high=experts), experts
     return scores, scope.new_unique_index((tokens, k), experts, dim=1), experts
 
@@ -166,7 +166,7 @@ def chunked(scope: Scope) -> Value:
 def argmax_then_gather(scope: Scope) -> Value:
     """The sampler: argmax over a dim that may be sharded, then a read at that position."""
     shape = (scope.choose((4, 8)), scope.choose((8, 16, 64)))
-    logits = scope.new_data(shape, "f32", distinct=True)
+    logits = scope.new_ranked(shape, "f32", 1)
     best = scope.apply("argmax", logits, dim=1, keepdim=True, low=0, high=shape[1])
     if scope.chance(40):
         return best
