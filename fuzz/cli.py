@@ -293,12 +293,30 @@ def _settings(
         raise UsageError(f"unknown dtype {', '.join(unknown)}: use {', '.join(DTYPES)}")
     limit = parse_bytes(memory)
     space = Space(
-        wanted or (config.topology,),
+        wanted or _fitting_meshes(config),
         _split(dtypes) or DTYPES,
         _split(ops),
         limit // CASE_SHARE,
     )
     return Settings(config, space, seed, workers, deadline, limit, revisit)
+
+
+# Small ones find most and reduce fast; two real axes are what most bugs need.
+MESHES = ("2x2", "1x4", "1x2", "2x4", "1x8", "1x1")
+
+
+def _fitting_meshes(config: TargetConfig) -> tuple[Mesh, ...]:
+    """The target's own topology, as often as all smaller meshes together, and those."""
+    known = [Mesh.parse(text) for text in MESHES]
+    # torch_xla always uses every device of its process.
+    whole = config.kind == "torchxla"
+    smaller = [
+        mesh
+        for mesh in known
+        if mesh != config.topology
+        and (mesh.size == config.topology.size if whole else mesh.size <= config.topology.size)
+    ]
+    return (config.topology,) * max(1, len(smaller)) + tuple(smaller)
 
 
 def _target(target: str, mock: str, plugin: str | None, meshes: Sequence[Mesh] = ()) -> TargetConfig:
@@ -310,7 +328,10 @@ def _target(target: str, mock: str, plugin: str | None, meshes: Sequence[Mesh] =
         if not meshes:
             raise UsageError("--mock off needs --mesh: the mesh of your chips")
         return TargetConfig.parse(target, max(meshes, key=lambda mesh: mesh.size), plugin, mock=False)
-    return TargetConfig.parse(target, Mesh.parse(mock), plugin)
+    topology = Mesh.parse(mock)
+    if kind == "cpu":  # as many devices as asked for: they cost nothing
+        topology = max((topology, *meshes), key=lambda mesh: mesh.size)
+    return TargetConfig.parse(target, topology, plugin)
 
 
 def _resumed(context: click.Context, directory: Path, budget: Budget) -> tuple[Settings, Budget]:
