@@ -38,7 +38,7 @@ test-tt-env: $(TT_VENV)/.installed-dev
 	$(TT_VENV)/bin/pytest $(TEST_ARGUMENTS)
 
 bench: $(VENV)/.installed-dev
-	$(VENV)/bin/pytest tests/benchmarks -s
+	$(VENV)/bin/python tests/benchmarks/speed.py
 
 clean:
 	rm -rf $(VENV) $(TT_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -100,7 +100,8 @@ def test_an_op_of_another_dialect_is_not_understood() -> None:
 
 def test_a_composite_of_unknown_name_is_not_understood() -> None:
     body = (
-        '%x = stablehlo.composite "tenstorrent.topk" %arg2 {decomposition = @f} : (tensor<2x2xf32>) -> tensor<2x2xf32>\n'
+        '%x = stablehlo.composite "tenstorrent.topk" %arg2 {decomposition = @f}'
+        " : (tensor<2x2xf32>) -> tensor<2x2xf32>\n"
         "sdy.return %x : tensor<2x2xf32>"
     )
     function = "func.func private @f(%a: tensor<2x2xf32>) -> tensor<2x2xf32> { return %a : tensor<2x2xf32> }\n}"
