@@ -38,6 +38,6 @@ def mock_cluster(mesh: Mesh) -> str:
         "ethernet_connections:" if links else "ethernet_connections: []",
         *(f"- [{{chip: {a}, chan: {out}}}, {{chip: {b}, chan: {into}}}]" for a, b, (out, into) in links),
         "harvesting:",
-        *(f"  {i}: {HARVESTING}" for i in chips),
+        *(f"  {i}: {'*p150' if i else '&p150 ' + HARVESTING}" for i in chips),
     ]
     return "\n".join(lines)

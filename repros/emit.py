@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from fuzz.case import Case, Mesh, Sharding
+from fuzz.case import Case, Mesh, Output, Sharding
 from fuzz.ops import source_line
 from repros.cluster import mock_cluster
 from repros.literal import LITERAL_ELEMENTS, NUMPY, TORCH, EmitError, input_source, tensor_source
@@ -83,7 +83,8 @@ def emit_torch(case: Case, facts: Facts, bounds: Mapping[str, float] | None = No
             {"name": node.name, "source": source_line(node), "partition": _partition(node.sharding)}
             for node in case.nodes
         ],
-        outputs=[{"name": output.name, "partition": _partition(output.sharding)} for output in case.outputs],
+        outputs=[output.name for output in case.outputs],
+        returned=[_returned(output) for output in case.outputs],
         bounds=[(bounds or {}).get(output.name, 0.0) for output in case.outputs],
         helpers=_helpers(sources.values()),
     )
@@ -156,6 +157,10 @@ def _partition(sharding: Sharding | None) -> tuple[str | tuple[str, ...] | None,
     if sharding is None:
         return None
     return tuple(None if not axes else axes[0] if len(axes) == 1 else axes for axes in sharding)
+
+
+def _returned(output: Output) -> str:
+    return output.name if output.sharding is None else f"mark({output.name}, {_partition(output.sharding)})"
 
 
 def _argument_source(case: Case, argument: Argument) -> str:

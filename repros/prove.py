@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +47,11 @@ def prove(
     *,
     timeout: float = TIMEOUT,
     environment: Mapping[str, str] | None = None,
-    assets: Iterable[Path] = (),
 ) -> Proof:
     """Run the script in a clean interpreter and process group, with a TMPDIR of its own that is removed afterwards.
 
     `timeout` in seconds; then the whole group is killed. `environment` is added to this process's, less what only we
-    set. `assets` are files linked into the TMPDIR, such as unpacked run-time assets. Raises ProveError if the script
-    cannot be started.
+    set. Raises ProveError if the script cannot be started.
     """
     script = script.resolve()
     if not script.is_file():
@@ -63,8 +61,6 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="prove-", ignore_cleanup_errors=True) as folder:
         temporary = Path(folder, "tmp")
         temporary.mkdir()
-        for asset in assets:
-            (temporary / asset.name).symlink_to(asset)
         with Path(folder, "output").open("w+b") as output:
             try:
                 process = subprocess.Popen(
