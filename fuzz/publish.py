@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jinja2 import TemplateError
 
 from fuzz.case import Case, MeshfuzzError
 from fuzz.mechanism import mechanism
@@ -24,7 +25,6 @@ from repros.prove import prove
 Form = Literal["torch", "stablehlo"]
 Export = Callable[[Case], Mapping[str, Any]]  # see `oracles.export`
 
-FORMS: tuple[Form, ...] = ("torch", "stablehlo")
 FAILURES: dict[Verdict, Failure] = {
     Verdict.COMPILE_ERROR: "compile error",
     Verdict.CRASH: "crash",
@@ -34,7 +34,16 @@ FAILURES: dict[Verdict, Failure] = {
 
 def publish(finding: Finding, directory: Path, config: TargetConfig, export: Export) -> tuple[Script, ...]:
     """Emit and prove one script per form. A form that cannot be written is a Script that says why."""
-    return tuple(_publish(finding, form, directory, config, export) for form in FORMS)
+    return tuple(_publish(finding, form, directory, config, export) for form in forms(finding.outcome, config))
+
+
+def forms(outcome: Outcome, config: TargetConfig) -> tuple[Form, ...]:
+    """The forms that can show a failure: the one that goes through the stack under test first."""
+    if config.kind == "torchxla" or outcome.stage == "lower":
+        return ("torch",)
+    # A plugin given by path has no script yet: what it needs to start is not known here.
+    known: dict[str, tuple[Form, ...]] = {"tt": ("torch", "stablehlo"), "cpu": ("stablehlo",)}
+    return known.get(config.kind, ())
 
 
 def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig, export: Export) -> Script:
@@ -43,7 +52,8 @@ def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig
     try:
         path.write_text(script(finding.case, finding.outcome, form, config, export), encoding="utf-8")
         proof = prove(path)
-    except MeshfuzzError as error:
+    except (MeshfuzzError, TemplateError) as error:
+        # A script that cannot be written must not end a campaign; the finding keeps its case.
         return Script(form, str(path.relative_to(directory)) if path.exists() else "", False, str(error))
     lines = proof.output.strip().splitlines()
     last = lines[-1].strip().removeprefix(f"{proof.meaning}: ") if lines else ""
@@ -60,12 +70,19 @@ def script(case: Case, outcome: Outcome, form: Form, config: TargetConfig, expor
     }
     facts = _facts(case, outcome, config)
     if form == "torch":
-        return emit_torch(case, facts, bounds)
+        own = config.kind == "torchxla" or outcome.stage == "lower"
+        return emit_torch(case, facts, bounds, "CPU" if own else "TT")
     module = export(case)
     dtypes = {name: TORCH_DTYPES[spec.dtype] for name, spec in specs(case).items()}
     right = [Expected(expected[o.name].values.to(dtypes[o.name]), bounds[o.name]) for o in case.outputs]
     return emit_stablehlo(
-        case, facts, module["text"], [_argument(plain) for plain in module["arguments"]], right, config.topology
+        case,
+        facts,
+        module["text"],
+        [_argument(plain) for plain in module["arguments"]],
+        right,
+        config.topology,
+        "tt" if config.kind == "tt" else "cpu",
     )
 
 
@@ -90,4 +107,5 @@ def _facts(case: Case, outcome: Outcome, config: TargetConfig) -> Facts:
         bucket=mechanism(case, outcome),
         plugin_hint=f"Target: {config}.",
         failure=FAILURES.get(outcome.verdict, "wrong numbers"),
+        error=outcome.message.removeprefix("torch_xla: ").split("; ")[0].split(" Error:")[0],
     )

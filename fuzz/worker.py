@@ -27,10 +27,10 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 Opened = TypeVar("Opened")
 OnStage = Callable[[str], None]
 Judge = Callable[[Opened, Case, OnStage], Outcome]
-Export = Callable[[Case], dict[str, Any]]
+Export = Callable[[Opened, Case], dict[str, Any]]
 
 
-def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], export: Export) -> int:
+def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], export: Export[Opened]) -> int:
     """Open the target, then answer requests until stdin ends. Returns the exit code."""
     # A crash is what we look for; core files of a process with a compiler in it would fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -55,7 +55,7 @@ def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], e
             if request == "judge":
                 reply = _judge_one(target, judge, case, replies)
             else:
-                reply = _export_one(export, case)
+                reply = _export_one(target, export, case)
             faulthandler.cancel_dump_traceback_later()
             _send(replies, reply)
     return 0
@@ -78,9 +78,9 @@ def _judge_one(target: Opened, judge: Judge[Opened], case: object, replies: Text
     return {"outcome": outcome.to_plain()}
 
 
-def _export_one(export: Export, case: object) -> dict[str, Any]:
+def _export_one(target: Opened, export: Export[Opened], case: object) -> dict[str, Any]:
     try:
-        return {"module": export(from_plain(case))}
+        return {"module": export(target, from_plain(case))}
     except Exception as error:  # noqa: BLE001 - a case that cannot be exported gets no script, and the worker can go on
         traceback.print_exc()
         return {"refused": _first_line(error)}

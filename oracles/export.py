@@ -11,10 +11,11 @@ from fuzz.case import Case
 from fuzz.ops.core import DTYPE_NAMES
 from fuzz.payloads import values
 from oracles.lowering import annotate, lower
+from oracles.targets.base import Target
 from oracles.targets.client import mlir_context
 
 
-def export(case: Case) -> dict[str, Any]:
+def export(target: Target, case: Case) -> dict[str, Any]:
     """`text`: the annotated StableHLO module; `arguments` in its order: the name of an input of the case, or a constant
     that lowering lifted out of the graph as its dtype, shape and elements in row-major order.
 
@@ -22,7 +23,7 @@ def export(case: Case) -> dict[str, Any]:
     """
     lowered = lower(case, {value.name: values(value.spec, value.payload) for value in case.inputs})
     with mlir_context(), ir.Location.unknown():
-        text = str(annotate(lowered, case))
+        text = str(annotate(lowered, case, uneven_inside=target.config.kind != "tt"))
     arguments: list[dict[str, Any]] = []
     for parameter in lowered.parameters:
         if parameter.input is not None:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from fuzz.case import Case, Mesh, Output, Sharding
+from fuzz.case import Case, Mesh, Output, Sharding, is_uneven, replicated
 from fuzz.ops import source_line
 from repros.cluster import mock_cluster
 from repros.literal import LITERAL_ELEMENTS, NUMPY, TORCH, EmitError, input_source, tensor_source
@@ -43,6 +43,7 @@ class Facts:
     bucket: str
     plugin_hint: str = ""  # how to install the plugin that has the bug
     failure: Failure = "wrong numbers"
+    error: str = ""  # of a compile error: what the message of this bug, and of no other, contains
     boundary: str = ""  # smallest failing and largest passing, once known
 
 
@@ -62,9 +63,12 @@ class Expected:
     bound: float = 0.0  # largest absolute error of a correct element; 0 compares exactly
 
 
-def emit_torch(case: Case, facts: Facts, bounds: Mapping[str, float] | None = None) -> str:
+def emit_torch(
+    case: Case, facts: Facts, bounds: Mapping[str, float] | None = None, device: Literal["TT", "CPU"] = "TT"
+) -> str:
     """The script for torch_xla SPMD. `bounds`: largest absolute error of a correct element, per output; default 0.
 
+    `device`: where it runs unless PJRT_DEVICE says otherwise; CPU for bugs of torch_xla and XLA themselves.
     Raises EmitError for a case that cannot be written as a script, CaseError for one with unknown ops or payloads.
     """
     _check_names(case)
@@ -74,7 +78,10 @@ def emit_torch(case: Case, facts: Facts, bounds: Mapping[str, float] | None = No
         case,
         facts,
         requirement=f"Needs torch, torch_xla with a TT plugin, and {case.mesh.size} devices. "
-        "PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh.",
+        "PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh."
+        if device == "TT"
+        else "Needs torch and torch_xla; runs on XLA's CPU mesh.",
+        device=device,
         inputs=[
             {"name": value.name, "source": sources[value.name], "partition": _partition(value.sharding)}
             for value in case.inputs
@@ -97,8 +104,11 @@ def emit_stablehlo(
     arguments: Sequence[Argument],
     expected: Sequence[Expected],
     topology: Mesh | None = None,
+    platform: Literal["tt", "cpu"] = "tt",
 ) -> str:
     """The script for jax, numpy and the plugin alone.
+
+    `platform`: cpu compiles and runs the module with XLA on a CPU mesh, for bugs of XLA itself; no plugin then.
 
     `module` is the annotated global StableHLO text as sent to the plugin, `arguments` in its order, `expected` in the
     order of the outputs. `topology` is the mock device grid, by default one that fits the case's mesh.
@@ -114,7 +124,11 @@ def emit_stablehlo(
         case,
         facts,
         requirement="Needs jax, numpy and a TT PJRT plugin. Without chips it compiles for a mock mesh and runs the "
-        "partitioned program\nthat the compiler wrote (its shlo_compiler dump) on CPU devices.",
+        "partitioned program\nthat the compiler wrote (its shlo_compiler dump) on CPU devices."
+        if platform == "tt"
+        else "Needs jax and numpy; runs on XLA's CPU mesh.",
+        platform=platform,
+        placements=_boundary_shardings(case, arguments, expected),
         module=module.strip("\n"),
         cluster=mock_cluster(topology or case.mesh),
         devices=case.mesh.size,
@@ -124,6 +138,22 @@ def emit_stablehlo(
         helpers=_helpers(sources),
         unpartitioned=any(source.startswith("unpartitioned(") for source in results),
     )
+
+
+def _boundary_shardings(
+    case: Case, arguments: Sequence[Argument], expected: Sequence[Expected]
+) -> tuple[list[str], list[str]]:
+    """Shardings of a module's arguments and results as Shardy writes them; uneven ones are constraints inside."""
+
+    def text(sharding: Sharding | None, shape: Sequence[int]) -> str:
+        if sharding is None or is_uneven(tuple(shape), sharding, case.mesh):
+            sharding = replicated(len(shape))
+        return "[" + ", ".join("{" + ", ".join(f'"{axis}"' for axis in axes) + "}" for axes in sharding) + "]"
+
+    values = [case.input(argument.input or "") for argument in arguments]
+    ins = [text(value.sharding, value.spec.shape) if value else "[]" for value in values]
+    outs = [text(output.sharding, e.value.shape) for output, e in zip(case.outputs, expected, strict=True)]
+    return ins, outs
 
 
 def emit_issue(

@@ -89,7 +89,7 @@ def judge_fake(_: str, case: Case, on_stage: Callable[[str], None]) -> Outcome:
     return Outcome(Verdict.PASS, seconds={"compile": 0.001})
 
 
-def export_fake(case: Case) -> dict[str, Any]:
+def export_fake(_: object, case: Case) -> dict[str, Any]:
     """A module that says which case it is of; refused where the case's option is to raise."""
     if dict(case.options).get("does") == "raise":
         raise RuntimeError("no module")
