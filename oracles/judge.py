@@ -49,8 +49,7 @@ def _open_pjrt(config: TargetConfig) -> Target:
     if config.kind == "plugin":
         return _open_plugin(config, "plugin", environment.check_plugin(Path(config.plugin or "")))
     path = environment.find_tt_plugin(config.plugin)
-    environment.share_assets(Path(os.environ["TMPDIR"]), path)
-    os.environ.setdefault("TT_METAL_LOGGER_LEVEL", "fatal")
+    os.environ.update(environment.plugin_variables(path))
     if not config.mock:
         return _open_plugin(config, "tt", path)
     os.environ["TT_COMPILE_ONLY_SYSTEM_DESC"] = str(environment.prepare_compile_only(path, config.topology))
@@ -61,6 +60,7 @@ def _open_pjrt(config: TargetConfig) -> Target:
         compiler = plugin_client("tt", path)
     except RuntimeError as error:
         raise TargetUnavailable(f"the TT plugin {path} does not start: {error}") from error
+    environment.discard_assets(Path(os.environ["TMPDIR"]))
     return MockTarget(config, compiler, cpu_client(config.topology.size))
 
 
