@@ -252,6 +252,20 @@ def emit(case: str, form: str, directory: Path, output: Path | None, **choices: 
 
 
 @cli.command()
+def doctor() -> int:
+    """Say what is installed, which targets start, and how to get the rest. Exit code 3 if a target does not start."""
+    from fuzz.doctor import doctor as checks
+
+    broken = False
+    for check in checks():
+        broken |= not check.ok
+        click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
+        if not check.ok and check.remedy:
+            click.echo(f"      {check.remedy}")
+    return ENVIRONMENT if broken else NOTHING_NEW
+
+
+@cli.command()
 @click.argument("scripts", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def prove(scripts: Sequence[Path]) -> int:
     """Run repro scripts in clean processes. Exit code 1 if one shows its bug, 3 if none could run here."""
