@@ -9,6 +9,7 @@ behind it. A rejected program is named by what the compiler says.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -75,18 +76,25 @@ def blame_resharding(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, 
 
 
 def reshardings(case: Case) -> Iterator[Case]:
-    """Every sharded input of the case gathered whole, and every demanded result sharding given to a whole value."""
+    """Each input of the case, moved between any two layouts that the case asks for, or gathered whole."""
     if not case.nodes:
         return
+    demands = [node.sharding for node in case.nodes] + [output.sharding for output in case.outputs]
     for value in case.inputs:
-        if any(value.sharding):
-            yield _reshard(case, value, value.sharding, replicated(len(value.sharding)))
-    demands: list[Sharding | None] = [node.sharding for node in case.nodes]
-    demands += [output.sharding for output in case.outputs]
-    for value in case.inputs:
-        for demand in demands:
-            if demand and any(demand) and len(demand) == len(value.sharding) and demand != value.sharding:
-                yield _reshard(case, value, value.sharding, demand)
+        rank = len(value.sharding)
+        asked = [value.sharding, *(_of_rank(demand, rank) for demand in demands if demand), replicated(rank)]
+        layouts = list(dict.fromkeys(layout for layout in asked if layout is not None))
+        for before, after in itertools.permutations(layouts, 2):
+            if any(before):
+                yield _reshard(case, value, before, after)
+
+
+def _of_rank(sharding: Sharding, rank: int) -> Sharding | None:
+    """The sharding of a value with more or fewer unsharded leading dims; None if a sharded one would be lost."""
+    missing = rank - len(sharding)
+    if missing >= 0:
+        return replicated(missing) + sharding
+    return None if any(sharding[:-missing]) else sharding[-missing:]
 
 
 def _reshard(case: Case, value: Input, before: Sharding, after: Sharding) -> Case:

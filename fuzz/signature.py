@@ -18,6 +18,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bhttps?://[^\s;]+"), "<url>"),
     (re.compile(r"'?\{+(?:devices=|replicated|maximal)[^ :]*(?: last_tile[^ :]*)*"), "{}"),  # HLO shardings
     (re.compile(r"\b(?:pred|[fsu](?:8|16|32|64)|bf16)\["), "["),  # HLO types
+    (re.compile(r"\b(?:PRED|[FSU](?:8|16|32|64)|BF16)\b"), "type"),
     (re.compile(r"loc\((?:[^()]|\([^()]*\))*\):?\s*"), ""),
     (re.compile(r"\bat (?=/)"), ""),
     (re.compile(r"(?:/[\w.+@-]+)+/([\w.+@-]+)"), r"\1"),  # a path: its last part

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What buckets are named after: one cause, one name."""
+
+from dataclasses import replace
+
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec
+from fuzz.mechanism import blame_resharding, mechanism, reshardings
+from oracles.outcome import Outcome, Verdict
+
+MESH = Mesh((2, 2), ("x", "y"))
+BOTH: Sharding = (("x", "y"), ())
+ROWS: Sharding = (("x",), ())
+WHOLE: Sharding = ((), ())
+SCATTER = Outcome(Verdict.WRONG, "compare", op="index_fill", operations=("concatenate", "scatter"))
+
+
+def case(data: Sharding, index: Sharding = ((),), result: Sharding | None = None, op: str = "index_fill") -> Case:
+    inputs = (
+        Input("x0", TensorSpec((4, 4), "f32"), Payload("position"), data),
+        Input("x1", TensorSpec((4,), "i64"), Payload("permutation", 0, 4), index),
+    )
+    node = Node("v0", op, ("x0", "x1"), (("dim", 0), ("value", 1)))
+    return Case(MESH, inputs, (node,), (Output("v0", result),))
+
+
+def test_torch_ops_that_become_one_compiler_op_share_a_bucket() -> None:
+    names = {mechanism(case(ROWS, op=op), replace(SCATTER, op=op)) for op in ("index_fill", "index_copy")}
+    assert names == {"WRONG scatter: data sharded"}
+
+
+def test_which_side_is_sharded_tells_buckets_apart() -> None:
+    sides = [case(ROWS), case(WHOLE, (("x",),)), case(ROWS, (("x",),)), case(WHOLE)]
+    assert len({mechanism(side, SCATTER) for side in sides}) == 4
+
+
+def test_a_demand_on_the_result_is_a_layout_of_the_data() -> None:
+    assert mechanism(case(WHOLE, result=ROWS), SCATTER) == mechanism(case(ROWS), SCATTER)
+
+
+def test_an_error_is_named_by_its_message_whatever_the_op() -> None:
+    error = Outcome(Verdict.COMPILE_ERROR, "ttir", 'axis "x" overlaps')
+    assert mechanism(case(ROWS), error) == mechanism(
+        case(WHOLE, (("y",),)), replace(error, message='axis "y" overlaps')
+    )
+
+
+def test_a_reshard_that_is_wrong_alone_is_blamed_before_the_op() -> None:
+    def run(candidate: Case) -> Outcome:
+        wrong = not candidate.nodes and any(len(axes) > 1 for axes in candidate.inputs[0].sharding)
+        return Outcome(Verdict.WRONG if wrong else Verdict.PASS)
+
+    blamed = blame_resharding(case(BOTH), run)
+    assert blamed is not None
+    assert mechanism(*blamed) == "WRONG resharding: data, two axes on one dim sharded"
+    assert blame_resharding(case(ROWS), run) is None
+
+
+def test_layouts_of_intermediates_are_tried_as_reshards_too() -> None:
+    wanted = case(WHOLE)
+    constrained = replace(wanted, nodes=(replace(wanted.nodes[0], sharding=BOTH),))
+    pairs = {(c.inputs[0].sharding, c.outputs[0].sharding) for c in reshardings(constrained)}
+    assert (BOTH, WHOLE) in pairs
