@@ -160,9 +160,11 @@ def run(
     from fuzz.report.progress import progress
     from fuzz.report.terminal import summary_text
     from fuzz.strategies.sampling import sample
+    from oracles.targets.environment import prepare
 
     for name in settings.space.ops:
         get(name)
+    prepare(settings.target)
     signal.signal(signal.SIGTERM, _interrupt)
     tools = Tools(sample, reduce, publish)
     summary = run_campaign(directory, settings, budget, tools, resume=resume, display=progress)

@@ -88,6 +88,7 @@ def _starts(config: TargetConfig, command: tuple[str, ...]) -> Check:
     name = f"target {config}"
     with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
         try:
+            environment.prepare(config)
             with Pool(config, Path(folder), workers=1, command=command):
                 return Check(name, True, "starts")
         except TargetUnavailable as error:

@@ -18,7 +18,7 @@ from fuzz.store import Finding, Script
 from oracles.outcome import Outcome, Verdict
 from oracles.reference import reference
 from oracles.targets.config import TargetConfig
-from oracles.targets.environment import versions
+from oracles.targets.environment import find_tt_plugin, prepare_compile_only, versions
 from repros.emit import Argument, Expected, Facts, Failure, emit_stablehlo, emit_torch
 from repros.prove import prove
 
@@ -51,14 +51,22 @@ def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig
     path.parent.mkdir(exist_ok=True)
     try:
         path.write_text(script(finding.case, finding.outcome, form, config, export), encoding="utf-8")
-        proof = prove(path)
+        proof = prove(path, environment=_environment(config))
     except (MeshfuzzError, TemplateError) as error:
-        # A script that cannot be written must not end a campaign; the finding keeps its case.
+        # A script that cannot be written or run must not end a campaign; the finding keeps its case.
         return Script(form, str(path.relative_to(directory)) if path.exists() else "", False, str(error))
     lines = proof.output.strip().splitlines()
     last = lines[-1].strip().removeprefix(f"{proof.meaning}: ") if lines else ""
     detail = f"{proof.meaning}: {last}" if last else proof.meaning
     return Script(form, str(path.relative_to(directory)), proof.reproduces, detail)
+
+
+def _environment(config: TargetConfig) -> dict[str, str]:
+    """What makes the plugin start at once; a script that finds nothing set starts a mock cluster, which takes minutes."""
+    if config.kind != "tt" or not config.mock:
+        return {}
+    descriptor = prepare_compile_only(find_tt_plugin(config.plugin), config.topology)
+    return {"TT_COMPILE_ONLY_SYSTEM_DESC": str(descriptor)}
 
 
 def script(case: Case, outcome: Outcome, form: Form, config: TargetConfig, export: Export) -> str:

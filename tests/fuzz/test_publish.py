@@ -40,10 +40,12 @@ def publish_with(directory: Path, module: Mapping[str, Any] | None = MODULE) -> 
 
 
 @pytest.fixture(autouse=True)
-def proof(monkeypatch: pytest.MonkeyPatch) -> None:
+def proof(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every script shows its bug, without running."""
     proof = Proof(1, "expected 3\nbug present: got 5\n", 0.1, "bug present")
-    monkeypatch.setattr("fuzz.publish.prove", lambda _: proof)
+    monkeypatch.setattr("fuzz.publish.prove", lambda _, **__: proof)
+    monkeypatch.setattr("fuzz.publish.prepare_compile_only", lambda *_: tmp_path / "descriptor")
+    monkeypatch.setattr("fuzz.publish.find_tt_plugin", lambda _: tmp_path / "plugin.so")
 
 
 def test_both_forms_are_written_beside_each_other_and_proven(tmp_path: Path) -> None:
