@@ -62,7 +62,7 @@ def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig
 
 
 def _environment(config: TargetConfig) -> dict[str, str]:
-    """What makes the plugin start at once; a script that finds nothing set starts a mock cluster, which takes minutes."""
+    """What makes the plugin start at once; a script without it starts a mock cluster, at first for minutes."""
     if config.kind != "tt" or not config.mock:
         return {}
     descriptor = prepare_compile_only(find_tt_plugin(config.plugin), config.topology)
