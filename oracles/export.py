@@ -10,7 +10,7 @@ from jaxlib.mlir import ir
 from fuzz.case import Case
 from fuzz.ops.core import DTYPE_NAMES
 from fuzz.payloads import values
-from oracles.lowering import annotate, lower
+from oracles.lowering import annotate, close_results, lower
 from oracles.targets.base import Target
 from oracles.targets.client import mlir_context
 
@@ -21,9 +21,12 @@ def export(target: Target, case: Case) -> dict[str, Any]:
 
     Raises TargetFailure if torch_xla cannot lower the case.
     """
+    executed = target.config.kind != "tt"
+    if executed:
+        case = close_results(case)
     lowered = lower(case, {value.name: values(value.spec, value.payload) for value in case.inputs})
     with mlir_context(), ir.Location.unknown():
-        text = str(annotate(lowered, case, uneven_inside=target.config.kind != "tt"))
+        text = str(annotate(lowered, case, uneven_inside=executed))
     arguments: list[dict[str, Any]] = []
     for parameter in lowered.parameters:
         if parameter.input is not None:

@@ -9,7 +9,7 @@ that converts its annotations to Shardy sends to the compiler, and needs no such
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch_xla
@@ -18,8 +18,8 @@ from jaxlib import _jax
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import func, sdy
 
-from fuzz.case import Case, Mesh, Sharding, is_uneven, replicated
-from fuzz.ops.core import run_graph
+from fuzz.case import Case, Mesh, Output, Sharding, is_uneven, replicated
+from fuzz.ops.core import run_graph, specs
 from oracles.outcome import Verdict
 from oracles.targets.base import TargetFailure
 
@@ -94,6 +94,16 @@ def _lower_values(
         sharding = shardings[name] if name is not None else replicated(on_host.dim())
         parameters.append(Parameter(on_host, sharding, name))
     return Lowered(portable, tuple(parameters), tuple(node.sharding for node in marked if node.sharding is not None))
+
+
+def close_results(case: Case) -> Case:
+    """The case with every result sharding given: one left open would have to be read back from HLO.
+
+    Replicated is a choice like any other.
+    """
+    known = specs(case)
+    outputs = tuple(Output(o.name, o.sharding or replicated(len(known[o.name].shape))) for o in case.outputs)
+    return replace(case, outputs=outputs)
 
 
 def annotate(lowered: Lowered, case: Case, *, uneven_inside: bool = False) -> ir.Module:

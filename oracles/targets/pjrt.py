@@ -10,16 +10,15 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxlib.mlir import ir
 
-from fuzz.case import Case, Mesh, Output, Sharding, is_uneven, replicated
+from fuzz.case import Case, Mesh, Sharding, is_uneven, replicated
 from fuzz.ops.core import specs
-from oracles.lowering import Lowered, annotate, lower, telling_operations
+from oracles.lowering import Lowered, annotate, close_results, lower, telling_operations
 from oracles.outcome import Verdict
 from oracles.placement import block_shape, block_start, take_block
 from oracles.stages.partitioned import DeviceProgram, NotUnderstood, device_program
@@ -60,10 +59,7 @@ class PjrtTarget:
         self._client = client
 
     def run(self, case: Case, inputs: Mapping[str, torch.Tensor], on_stage: Callable[[str], None]) -> Observation:
-        known = specs(case)
-        # Left open, a result's sharding would have to be read back from HLO; replicated is a choice like any other.
-        outputs = tuple(Output(o.name, o.sharding or replicated(len(known[o.name].shape))) for o in case.outputs)
-        case = replace(case, outputs=outputs)
+        case = close_results(case)
         on_stage("lower")
         lowered = lower(case, inputs)
         on_stage("compile")
@@ -85,10 +81,11 @@ class PjrtTarget:
             results = execute(self._client, executable, arguments)
         except RuntimeError as error:
             raise TargetFailure(Verdict.CRASH, "execute", first_line(error)) from error
-        shapes = [known[output.name].shape for output in outputs]
+        known = specs(case)
+        shapes = [known[output.name].shape for output in case.outputs]
         shardings = [
             _even(shape, output.sharding or replicated(len(shape)), case.mesh)
-            for output, shape in zip(outputs, shapes, strict=True)
+            for output, shape in zip(case.outputs, shapes, strict=True)
         ]
         return Observation(gather_blocks(results, shapes, shardings, case.mesh), operations=operations)
 
