@@ -63,13 +63,13 @@ class TorchXLA:
         try:
             outputs = _trace(case, inputs)
             program = torch_xla._XLAC._get_xla_tensors_hlo(outputs)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # XLA's INVALID_ARGUMENT arrives as a ValueError
             raise _failure(error, "lower") from error
         # Compiling and executing are one call; without waiting for it, reading a shard fails.
         on_stage("compile")
         try:
             torch_xla.sync(wait=True)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise _failure(error, "compile") from error
         on_stage("execute")
         return Observation(tuple(_blocks(output) for output in outputs), {"hlo": program}, _operations(program))
@@ -133,7 +133,7 @@ def _operations(program: str) -> tuple[str, ...]:
     return tuple(sorted(names - HLO_PLAIN_OPERATIONS))
 
 
-def _failure(error: RuntimeError, stage: str) -> TargetFailure:
+def _failure(error: RuntimeError | ValueError, stage: str) -> TargetFailure:
     """torch has accepted the graph before, so a refusal is a finding unless it says that it is none."""
     message = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     refused = isinstance(error, NotImplementedError) or "UNIMPLEMENTED" in message
