@@ -14,6 +14,8 @@ _ARROW = "\u2192"
 # In this order: each step relies on what the earlier ones removed.
 _STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_ANSI, ""),
+    (re.compile(r"\b(?:\d{4}-\d\d-\d\d [\d:.]+: [IWEF]|[IWEF]\d{4} [\d:.]+ +\d+) "), ""),  # absl's time and thread
+    (re.compile(r"(?<![\w/.@+-])(?:[\w.+@-]+/)+([\w.+@-]+\.(?:h|cc|cpp|py)\b)"), r"\1"),  # a relative source path
     (re.compile(r"->"), _ARROW),  # so that the next steps see matched angle brackets only
     (re.compile(r"\bhttps?://[^\s;]+"), "<url>"),
     (re.compile(r"'?\{+(?:devices=|replicated|maximal)[^ :]*(?: last_tile[^ :]*)*"), "{}"),  # HLO shardings

@@ -60,3 +60,14 @@ def test_layouts_of_intermediates_are_tried_as_reshards_too() -> None:
     constrained = replace(wanted, nodes=(replace(wanted.nodes[0], sharding=BOTH),))
     pairs = {(c.inputs[0].sharding, c.outputs[0].sharding) for c in reshardings(constrained)}
     assert (BOTH, WHOLE) in pairs
+
+
+def test_a_crash_is_the_same_on_another_day_in_another_thread_and_build() -> None:
+    check = "Check failed: IsScalar(value.shape())"
+    lines = (
+        f"SIGABRT: F1123 12:24:17.216166   28015 spmd_util.h:118] {check}",
+        f"SIGABRT: 2026-11-24 03:10:44.548565: F external/xla/service/spmd/spmd_util.h:127] {check}",
+    )
+    names = {mechanism(case(ROWS), Outcome(Verdict.CRASH, "compile", line)) for line in lines}
+    assert len(names) == 1
+    assert "Check failed" in names.pop()
