@@ -239,7 +239,6 @@ def _fill_out_of_bounds(op: ir.Operation) -> None:
     # The replacement reads `gathered`, so it goes behind the gather, and the gather itself keeps its clamped result.
     del op.attributes[FILL_MARK]
     gathered = op.results[0]
-    users = [use.owner for use in gathered.uses]
     anchor = _next_operation(op)
     with ir.InsertionPoint(anchor):
         full = stablehlo.reshape(ir.RankedTensorType.get(shape, index_type.element_type), indices)
@@ -266,8 +265,7 @@ def _fill_out_of_bounds(op: ir.Operation) -> None:
         )
         zero = stablehlo.constant(ir.DenseElementsAttr.get_splat(result_type, _zero(result_type.element_type)))
         filled = stablehlo.select(mask, gathered, zero)
-    for user in users:
-        user.operation.replace_uses_of_with(gathered, filled)
+    gathered.replace_all_uses_except(filled, filled.owner.operation)
 
 
 def _next_operation(op: ir.Operation) -> ir.Operation:

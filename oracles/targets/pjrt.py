@@ -49,6 +49,8 @@ PLAIN_REFUSALS = (
     "is not supported",
     "unsupported",
 )
+# A plugin built against another version of the PJRT interface than this jaxlib: nothing about the plugin is learnt.
+API_MISMATCH = "Unexpected PJRT_"
 
 
 class PjrtTarget:
@@ -80,7 +82,8 @@ class PjrtTarget:
         try:
             results = execute(self._client, executable, arguments)
         except RuntimeError as error:
-            raise TargetFailure(Verdict.CRASH, "execute", first_line(error)) from error
+            verdict = Verdict.ENV if API_MISMATCH in str(error) else Verdict.CRASH
+            raise TargetFailure(verdict, "execute", first_line(error)) from error
         known = specs(case)
         shapes = [known[output.name].shape for output in case.outputs]
         shardings = [

@@ -3,6 +3,7 @@
 
 import importlib.util
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,12 @@ def test_any_plugin_by_path_runs(tmp_path: Path) -> None:
     case = Case(mesh, GATHER_BY_BATCH.inputs, GATHER_BY_BATCH.nodes, GATHER_BY_BATCH.outputs)
     with Pool(TargetConfig("plugin", mesh, str(path), mock=False), tmp_path, workers=1) as pool:
         outcome = pool.run(case)
-    assert outcome.verdict is Verdict.PASS, outcome
+    if version("jaxlib") < "0.8":
+        # The package is built against a newer PJRT interface than this jaxlib has: our side, and said to be.
+        assert outcome.verdict is Verdict.ENV, outcome
+        assert "Unexpected PJRT_" in outcome.message
+    else:
+        assert outcome.verdict is Verdict.PASS, outcome
 
 
 def test_a_file_that_is_no_plugin_is_refused_in_one_line(tmp_path: Path) -> None:
