@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests marked `tt` need a Tenstorrent plugin, which not every machine can install."""
+
+import pytest
+
+from oracles.targets.config import TargetUnavailable
+from oracles.targets.environment import find_tt_plugin
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("tt") is None:
+        return
+    try:
+        find_tt_plugin()
+    except TargetUnavailable as error:
+        pytest.skip(str(error))
