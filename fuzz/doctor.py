@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 
 JAX_TESTED = ((0, 7), (0, 11))  # from the first, below the second
 TOPOLOGY = Mesh.parse("2x2")
+# Bytes. Every start of the TT plugin unpacks 0.4 GB, preparing it compiles another 0.3 GB, and logs want room.
+DISK_NEEDED = 2 << 30
 TARGETS = ("cpu", "torchxla", "tt")
 
 
@@ -41,6 +44,7 @@ def doctor(command: tuple[str, ...] = WORKER) -> Iterator[Check]:
     yield _plugin()
     count = environment.chips()
     yield Check("chips", True, f"{count} Tenstorrent chips" if count else "none: compiles for a mock mesh")
+    yield _disk()
     for kind in TARGETS:
         yield _starts(TargetConfig(kind, TOPOLOGY, None, mock=kind == "tt"), command)
 
@@ -82,6 +86,13 @@ def _plugin() -> Check:
     except TargetUnavailable as error:
         return Check("TT plugin", False, str(error), "pip install 'meshfuzz[tt]'")
     return Check("TT plugin", True, f"{environment.plugin_version(path)}, {path.name}")
+
+
+def _disk() -> Check:
+    """Room where workers keep their temporary files."""
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    detail = f"{free / (1 << 30):.1f} GB free in {tempfile.gettempdir()}"
+    return Check("disk", free >= DISK_NEEDED, detail, f"free {DISK_NEEDED >> 30} GB or set TMPDIR to another disk")
 
 
 def _starts(config: TargetConfig, command: tuple[str, ...]) -> Check:
