@@ -128,7 +128,7 @@ def test_any_plugin_by_path_runs(tmp_path: Path) -> None:
     case = Case(mesh, GATHER_BY_BATCH.inputs, GATHER_BY_BATCH.nodes, GATHER_BY_BATCH.outputs)
     with Pool(TargetConfig("plugin", mesh, str(path), mock=False), tmp_path, workers=1) as pool:
         outcome = pool.run(case)
-    if version("jaxlib") < "0.8":
+    if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 8):
         # The package is built against a newer PJRT interface than this jaxlib has: our side, and said to be.
         assert outcome.verdict is Verdict.ENV, outcome
         assert "Unexpected PJRT_" in outcome.message
