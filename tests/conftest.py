@@ -1,7 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No test is timed: machines are shared, and a slow moment says nothing about the code."""
+"""Tests marked `tt` need a Tenstorrent plugin, which not every machine can install."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from oracles.targets.config import TargetUnavailable
+from oracles.targets.environment import find_tt_plugin
+
+# No test is timed: machines are shared, and a slow moment says nothing about the code.
 settings.register_profile("untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("tt") is None:
+        return
+    try:
+        find_tt_plugin()
+    except TargetUnavailable as error:
+        pytest.skip(str(error))
