@@ -32,6 +32,8 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	@# The plugin's first start on a machine builds kernels for minutes: here, not against the clock of a test.
+	-$(VENV)/bin/meshfuzz doctor
 	$(VENV)/bin/pytest $(TEST_ARGUMENTS)
 
 test-tt-env: $(TT_VENV)/.installed-dev
