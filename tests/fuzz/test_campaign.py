@@ -178,6 +178,8 @@ def _run_and_kill(directory: Path, seed: int, cases: int, delay: float, resume: 
 
 def test_ctrl_c_ends_cleanly_with_a_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_JITTER", "0.05")
+    # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     summary = campaign(tmp_path, cases=None)
