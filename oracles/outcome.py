@@ -12,6 +12,7 @@ class Verdict(StrEnum):
     PASS = "PASS"
     WRONG = "WRONG"
     COMPILE_ERROR = "COMPILE_ERROR"
+    SUSPECTED = "SUSPECTED"  # wrong only if the chip computes as a simulator does: a suspicion about rounding
     CRASH = "CRASH"
     HANG = "HANG"
     NONDETERMINISTIC = "NONDETERMINISTIC"
@@ -25,7 +26,18 @@ class Verdict(StrEnum):
         return self in FAILING
 
 
-FAILING = frozenset({Verdict.WRONG, Verdict.COMPILE_ERROR, Verdict.CRASH, Verdict.HANG, Verdict.NONDETERMINISTIC})
+FAILING = frozenset(
+    {
+        Verdict.WRONG,
+        Verdict.SUSPECTED,
+        Verdict.COMPILE_ERROR,
+        Verdict.CRASH,
+        Verdict.HANG,
+        Verdict.NONDETERMINISTIC,
+    }
+)
+# The target computes something else than the reference.
+MISMATCHING = frozenset({Verdict.WRONG, Verdict.SUSPECTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,14 @@ class Outcome:
     """The judged result of one run of one case."""
 
     verdict: Verdict
-    stage: str = ""  # reference, lower, compile (or the compiler stage that failed), execute, compare
+    # reference, lower, compile (or the compiler stage that failed), execute, compare; if stages are executed: the first
+    # that is wrong
+    stage: str = ""
+    transition: str = ""  # WRONG: the step of the compiler that made the first wrong stage from a right one
+    # WRONG: no element is misplaced, digits are lost; the rule of oracles.stages.numerics that loses them
+    number_format: str = ""
+    stages: dict[str, str] = field(default_factory=dict)  # executed stages: right, wrong, or not judged and why
+    injected: str = ""  # the fault that was planted, if it is what made the outcome
     message: str = ""  # the first line of what went wrong, as the target said it
     op: str = ""  # WRONG: op that produces the first wrong output
     operations: tuple[str, ...] = ()  # WRONG: telling ops of the lowered graph (gather, scatter, ...), if known

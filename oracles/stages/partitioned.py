@@ -14,25 +14,17 @@ between the two worlds and are rewritten here; anything else not understood rais
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from dataclasses import dataclass
 
-import numpy as np
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import func, sdy, stablehlo
 
-from fuzz.case import Mesh, MeshfuzzError, Sharding, replicated
+from fuzz.case import Mesh, Sharding, replicated
+from oracles.stages.machine import HARMLESS
+from oracles.stages.parse import named_attributes, spell_out_truth_values
+from oracles.stages.program import NotUnderstood
 
 FILL_MARK = "tt.fill_out_of_bounds"
-# Discardable attributes that change nothing in what an op computes.
-HARMLESS_MARKS = frozenset({"mhlo.frontend_attributes", "sdy.sharding_rule", "sdy.sharding", "tt.has_custom_sharding"})
-_HEX_TRUTH_VALUES = re.compile(r'dense<"0x([0-9A-Fa-f]+)"> : tensor<([0-9x]+)xi1>')
-
-
-class NotUnderstood(MeshfuzzError):
-    """The stage has something this executor has no meaning for; the stage is not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +79,12 @@ def device_program(stage: str) -> DeviceProgram:
     )
 
 
-def spell_out_truth_values(text: str) -> str:
-    """i1 constants as lists: MLIR versions disagree on whether their hex form holds bits or bytes.
-
-    The plugin writes bits, the first element in the lowest bit; jaxlib 0.10 reads bytes.
-    """
-
-    def spell(match: re.Match[str]) -> str:
-        shape = [int(size) for size in match.group(2).split("x")]
-        raw = np.frombuffer(bytes.fromhex(match.group(1)), dtype=np.uint8)
-        count = math.prod(shape)
-        bits = raw if raw.size == count else np.unpackbits(raw, bitorder="little")[:count]
-        nested = json.dumps((bits.reshape(shape) != 0).tolist())
-        return f"dense<{nested}> : tensor<{match.group(2)}xi1>"
-
-    return _HEX_TRUTH_VALUES.sub(spell, text)
-
-
 def _single_device_program(main: ir.OpView, mesh: Mesh) -> DeviceProgram:
     """On one device there is nothing to partition: @main itself is what the device runs."""
     block = main.regions[0].blocks[0]
     _rewrite(block)
     program = ir.Module.create()
-    for name in attribute_names(main.operation):
+    for name in [name for name, _ in named_attributes(main.operation)]:
         if name in ("arg_attrs", "res_attrs"):
             del main.attributes[name]
     with ir.InsertionPoint(program.body):
@@ -190,15 +165,10 @@ def _rewrite(block: ir.Block) -> None:
 
 
 def _check_marks(op: ir.Operation) -> None:
-    for name in attribute_names(op):
-        unknown = "." in name and name not in HARMLESS_MARKS
+    for name, _ in named_attributes(op):
+        unknown = "." in name and name not in HARMLESS
         if unknown and not (name == FILL_MARK and op.name == "stablehlo.gather"):
             raise NotUnderstood(f"attribute {name} on {op.name}")
-
-
-def attribute_names(op: ir.Operation) -> list[str]:
-    """Names of an op's attributes; iterating yields names in jaxlib 0.10 and named attributes in 0.7."""
-    return [entry if isinstance(entry, str) else entry.name for entry in op.attributes]
 
 
 def _replace(op: ir.Operation, values: list[ir.Value]) -> None:

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from fuzz.case import Case, MeshfuzzError
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig
+
+if TYPE_CHECKING:
+    from oracles.stages.staged import Staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,25 @@ class Block:
     values: torch.Tensor  # CPU tensor, trimmed to the valid extent: no padding of uneven shards
 
 
+Outputs = tuple[tuple[Block, ...], ...]  # per output of the case, per device
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a compile left behind for a mesh that is not there."""
+
+    staged: Staged
+    confirm: Callable[[], Outputs]  # the partitioned stage again, executed by XLA; raises NotUnderstood
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a run left behind."""
 
-    outputs: tuple[tuple[Block, ...], ...]  # per case output, per device
-    stages: Mapping[str, str] = field(default_factory=dict)  # captured IR: stage name -> text
+    outputs: Outputs = ()
     operations: tuple[str, ...] = ()  # what the lowered graph is about, in the target's own terms
+    # A compile whose stages are executed in software, instead of outputs.
+    compiled: Compiled | None = None
 
 
 class TargetFailure(MeshfuzzError):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Targets behind a PJRT client: XLA's CPU mesh, any plugin by path, and the TT compiler on a mock mesh or on chips.
 
-`PjrtTarget` compiles the annotated module and executes it. `MockTarget` only compiles, and executes the captured
-partitioned stage in software: what a mock device would return is never looked at.
+`PjrtTarget` compiles the annotated module and executes it. `MockTarget` only compiles; the captured stages are executed
+in software, and what a mock device would return is never looked at.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from fuzz.ops.core import specs
 from oracles.lowering import Lowered, annotate, close_results, lower, telling_operations
 from oracles.outcome import Verdict
 from oracles.placement import block_shape, block_start, take_block
-from oracles.stages.partitioned import DeviceProgram, NotUnderstood, device_program
-from oracles.targets.base import Block, Observation, TargetFailure
+from oracles.stages.execute import PARTITIONED
+from oracles.stages.partitioned import DeviceProgram, device_program
+from oracles.stages.program import NotUnderstood
+from oracles.stages.staged import read_staged
+from oracles.targets.base import Block, Compiled, Observation, Outputs, TargetFailure
 from oracles.targets.client import compile_module, execute, mlir_context
 from oracles.targets.config import TargetConfig
 
@@ -38,7 +42,6 @@ STAGES = (
     "ttnn",
     "ttnn_runtime",
 )
-PARTITIONED = "shlo_compiler"
 # The stage is executed for its meaning, not for speed: less optimisation halves the time XLA takes to compile it.
 EXECUTOR_OPTIONS = {"xla_backend_optimization_level": "0"}
 # Only what a compiler plainly says it does not do: a failed assertion or a rejected legal program is a finding.
@@ -94,7 +97,7 @@ class PjrtTarget:
 
 
 class MockTarget:
-    """The TT compiler for a mesh that is not there: real stages, executed in software up to the partitioned one."""
+    """The TT compiler for a mesh that is not there: real stages, to be executed in software."""
 
     def __init__(self, config: TargetConfig, compiler: Any, executor: Any) -> None:
         self.config = config
@@ -108,12 +111,19 @@ class MockTarget:
             module = annotate(lowered, case)
             operations = telling_operations(module)
             stages, failure = self.compile(module, case, on_stage)
-        if failure is not None:
-            raise failure
-        on_stage("execute")
+            if failure is not None:
+                raise failure
+            known = specs(case)
+            results = [known[output.name] for output in case.outputs]
+            staged = read_staged(stages, [parameter.value for parameter in lowered.parameters], results)
+        confirm = partial(self._partitioned, stages[PARTITIONED], lowered, [spec.shape for spec in results])
+        return Observation(operations=operations, compiled=Compiled(staged, confirm))
+
+    def _partitioned(self, stage: str, lowered: Lowered, shapes: Sequence[tuple[int, ...]]) -> Outputs:
+        """The partitioned stage on replicas of XLA's CPU client: a second opinion on our own execution of it."""
         try:
             with mlir_context(), ir.Location.unknown():
-                program = device_program(stages[PARTITIONED])
+                program = device_program(stage)
                 executable = compile_module(
                     self._executor,
                     ir.Module.parse(program.text),
@@ -121,16 +131,10 @@ class MockTarget:
                     replicas=program.mesh.size,
                     overrides=EXECUTOR_OPTIONS,
                 )
-        except NotUnderstood as error:
-            raise TargetFailure(Verdict.NOT_JUDGED, PARTITIONED, str(error)) from error
         except RuntimeError as error:
-            # XLA rejects what the TT compiler produced; whether that is wrong is not ours to say without a reading.
-            raise TargetFailure(Verdict.NOT_JUDGED, PARTITIONED, f"XLA CPU rejects it: {first_line(error)}") from error
+            raise NotUnderstood(f"XLA CPU rejects it: {first_line(error)}") from error
         results = execute(self._executor, executable, _device_arguments(program, lowered))
-        known = specs(case)
-        shapes = [known[output.name].shape for output in case.outputs]
-        blocks = gather_blocks(results, shapes, program.result_shardings, program.mesh)
-        return Observation(blocks, stages, operations)
+        return gather_blocks(results, shapes, program.result_shardings, program.mesh)
 
     def compile(
         self, module: ir.Module, case: Case, on_stage: Callable[[str], None]

@@ -72,7 +72,7 @@ class TorchXLA:
         except (RuntimeError, ValueError) as error:
             raise _failure(error, "compile") from error
         on_stage("execute")
-        return Observation(tuple(_blocks(output) for output in outputs), {"hlo": program}, _operations(program))
+        return Observation(tuple(_blocks(output) for output in outputs), _operations(program))
 
 
 def _trace(case: Case, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
