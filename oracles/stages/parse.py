@@ -27,6 +27,9 @@ _LOCATION = re.compile(r' loc\((?:"[^"]*"(?:\(#\w+\))?|[^()]*)\)')
 _SYSTEM = re.compile(r"^#system_desc.*$|^ *ttcore\.device @.*$|, ttcore\.system_desc = #system_desc", re.MULTILINE)
 _DEALLOCATE = re.compile(r'^ *"ttnn\.deallocate".*$', re.MULTILINE)
 _LOAD_CACHED = re.compile(r"ttcore\.load_cached\((@\w+), \[(.*?)\]\)")
+# Between two passes only: a conversion that writes into a tensor made for it.
+_EMPTY = re.compile(r"^ *%\w+ = ttir\.empty\(\) : .*$", re.MULTILINE)
+_TO_LAYOUT = re.compile(r"ttir\.to_layout (%\w+), %\w+ : (.+?) into .+ -> (.+)$", re.MULTILINE)
 _HEX_TRUTH_VALUES = re.compile(r'dense<"0x([0-9A-Fa-f]+)"> : tensor<([0-9x]+)xi1>')
 _DEVICE_MESH = re.compile(r"#ttcore\.meshes<\[<\"\w+\" = ([0-9x]+)>\]>")
 _NUMBERS = re.compile(r"-?\d+")
@@ -65,16 +68,20 @@ def generic_text(stage: str) -> str:
     text = spell_out_truth_values(text)
     inner = text.find("builtin.module")
     if inner < 0:
-        return text
-    text = _DEALLOCATE.sub("", _SYSTEM.sub("", text))
+        return _plain_properties(text) if '"ttir.' in text else text
+    text = _EMPTY.sub("", _DEALLOCATE.sub("", _SYSTEM.sub("", text)))
     inner = text.find("builtin.module")
     aliases = "\n".join(line for line in text.splitlines() if line.startswith("#"))
     body = "\n".join(line for line in text[inner:].splitlines() if not line.startswith("#"))
     # The device module and the outermost module each leave one closing brace behind.
     body = body.rstrip()[:-1].rstrip()[:-1]
     body = _LOAD_CACHED.sub(r'"ttcore.load_cached"(\2) {callee = \1}', body)
-    body = body.replace("}> {", ", ").replace("<{", "{").replace("}>", "}")
-    return f"{aliases}\n{body}"
+    body = _TO_LAYOUT.sub(r'"ttir.to_layout"(\1) : (\2) -> \3', body)
+    return f"{aliases}\n{_plain_properties(body)}"
+
+
+def _plain_properties(text: str) -> str:
+    return text.replace("}> {", ", ").replace("<{", "{").replace("}>", "}")
 
 
 def spell_out_truth_values(text: str) -> str:

@@ -16,6 +16,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+# What the compiler makes of a program, in this order; each is made from the one before it.
+STAGES = (
+    "vhlo",
+    "shlo",
+    "shlo_frontend",
+    "shlo_compiler",
+    "shlo_set_mesh_attr",
+    "shlo_compiler_cleaned",
+    "ttir",
+    "ttnn",
+    "ttnn_runtime",
+)
+
 _PASS = re.compile(
     r"^// -----// IR Dump (?P<when>Before|After) (?P<name>.+?)(?P<failed> Failed)?(?: \((?P<argument>[^\s()]+)\))?"
     r"(?: \('[^']*' operation(?:: @.*)?\))? //----- //$"
@@ -30,7 +43,7 @@ class Dump:
 
     name: str  # the pass, as its class is called; empty for a step's finished stage
     argument: str  # the pass's name on the command line of tt-mlir's opt; empty if it has none
-    step: str  # the stage that was being made; empty if the log ends before it
+    step: str  # the stage that was being made
     text: str
     failed: bool = False
 
@@ -40,7 +53,7 @@ class Dump:
 
     def __str__(self) -> str:
         if not self.is_pass:
-            return f"step {self.step}"
+            return f"the step to {self.step}"
         return f"{self.name} ({self.argument})" if self.argument else self.name
 
 
@@ -67,7 +80,10 @@ def read(lines: Iterable[str]) -> PassLog:
         else:
             dumps.append(dump)
             begun = None
-    return PassLog(tuple(_with_steps(dumps)), begun)
+    if begun is not None:
+        dumps.append(begun)
+    named = tuple(_with_steps(dumps))
+    return PassLog(named) if begun is None else PassLog(named[:-1], named[-1])
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[tuple[Dump, bool]]:
@@ -97,9 +113,16 @@ def _ends(line: str, in_stage: bool, begun: bool) -> bool:
     return bool(_STAGE_END.match(line)) if in_stage else begun and not line
 
 
+def following(stage: str) -> str:
+    """The stage that is made from a finished one; empty after the last, the first if nothing is finished."""
+    if stage not in STAGES:
+        return STAGES[0]
+    return "" if stage == STAGES[-1] else STAGES[STAGES.index(stage) + 1]
+
+
 def _with_steps(dumps: Sequence[Dump]) -> list[Dump]:
-    """Passes get the stage that is printed next after them."""
-    step = ""
+    """Passes get the stage that is printed next after them; those after the last one, the stage that was next."""
+    step = following(next((dump.step for dump in reversed(dumps) if not dump.is_pass), ""))
     named: list[Dump] = []
     for dump in reversed(dumps):
         step = step if dump.is_pass else dump.step

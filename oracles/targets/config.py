@@ -23,6 +23,7 @@ class TargetConfig:
     topology: Mesh = Mesh((2, 2), ("x", "y"))  # the devices there are; cases use meshes that fit
     plugin: str | None = None  # path of a PJRT plugin's shared object
     mock: bool = True  # tt only: compile for a mock mesh instead of executing on chips
+    verbose: bool = False  # tt only: the compiler prints its module around every pass
 
     @classmethod
     def parse(cls, text: str, topology: Mesh, plugin: str | None = None, mock: bool = True) -> TargetConfig:
@@ -39,7 +40,11 @@ class TargetConfig:
     def from_plain(cls, data: dict[str, Any]) -> TargetConfig:
         mesh = data["topology"]
         return cls(
-            data["kind"], Mesh(tuple(mesh["shape"]), tuple(mesh["axes"])), data.get("plugin"), bool(data.get("mock"))
+            data["kind"],
+            Mesh(tuple(mesh["shape"]), tuple(mesh["axes"])),
+            data.get("plugin"),
+            bool(data.get("mock")),
+            bool(data.get("verbose")),
         )
 
     def __str__(self) -> str:

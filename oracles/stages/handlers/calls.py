@@ -10,6 +10,8 @@ from oracles.stages.machine import Machine, Shards, structural
 from oracles.stages.program import NotUnderstood, Operation
 from oracles.stages.shardings import blocks, shardings
 
+NO_AXES = "manual_axes{}"  # as parsed: a body whose shapes are still whole
+
 
 @structural("func.call ttcore.load_cached", attributes="callee")
 def call(machine: Machine, op: Operation, operands: list[Shards]) -> list[Shards]:
@@ -27,7 +29,8 @@ def composite(machine: Machine, op: Operation, operands: list[Shards]) -> list[S
 def manual_computation(machine: Machine, op: Operation, operands: list[Shards]) -> list[Shards]:
     """Each device runs the body on its blocks of the operands; its results are blocks of the global results.
 
-    (Shardy, ManualComputationOp.) Around it every device holds the whole value.
+    (Shardy, ManualComputationOp.) Around it every device holds the whole value. Between two passes of the compiler the
+    body may be not partitioned yet: then it is an ordinary region.
     """
     if op.attributes["manual_axes"] == NO_AXES:
         return machine.call(op.regions[0], operands)

@@ -10,7 +10,11 @@ from oracles.stages.numerics import Numerics
 from oracles.stages.program import Operation
 
 
-@formatted("ttnn.to_layout ttnn.to_memory_config ttnn.to_device ttnn.from_device ttnn.to_dtype", attributes="dtype")
+@formatted(
+    "ttir.to_layout ttnn.to_layout ttnn.to_tensor_spec ttnn.to_memory_config ttnn.to_device ttnn.from_device "
+    "ttnn.to_dtype",
+    attributes="dtype",
+)
 def to_layout(op: Operation, numerics: Numerics, value: torch.Tensor, *device: torch.Tensor) -> torch.Tensor:
     """The same values; a change of element type is a typecast (TTNNOps.td, ToLayoutOp)."""
     return numerics.typecast(value, op.type.element)

@@ -79,12 +79,12 @@ def test_a_module_is_kept_whole_and_without_its_markers() -> None:
     assert closed.text == 'module @m {\n  "closed"() : () -> ()\n}\n'
 
 
-def test_the_failing_pass_is_found_though_no_step_follows() -> None:
+def test_the_failing_pass_is_found_and_its_step_is_the_next_one() -> None:
     failing = read(lines(LOG + CONVERSION + FAILURE + GENERIC)).failing
     assert failing == Dump(
         "ConvertTTIRToTTNN",
         "convert-ttir-to-ttnn",
-        "",
+        "shlo_set_mesh_attr",
         '"builtin.module"() <{sym_name = "m"}> ({\n}) : () -> ()\n',
         failed=True,
     )
@@ -108,6 +108,7 @@ def test_the_pass_in_which_a_process_died_is_the_one_it_began_last() -> None:
     assert log.failing is None
     assert log.unfinished is not None
     assert str(log.unfinished) == "ConvertTTIRToTTNN (convert-ttir-to-ttnn)"
+    assert log.unfinished.step == "shlo_set_mesh_attr"
 
 
 def test_a_log_cut_off_inside_a_module_is_no_error() -> None:
