@@ -13,7 +13,7 @@ from fuzz.reduce.order import complexity
 from fuzz.signature import signature
 from fuzz.store import Finding, State, Witness
 from fuzz.triage import ANY_CASE, Pattern, earliest_wrong, pattern
-from oracles.outcome import Outcome, Verdict
+from oracles.outcome import MISMATCHING, Outcome, Verdict
 
 Run = Callable[[Case], Outcome]
 
@@ -48,7 +48,7 @@ class Start:
 
 def starting_point(number: int, case: Case, outcome: Outcome, run: Run) -> Start:
     """Cut a wrong case down to the first op that is wrong; other failures start from the live graph."""
-    if outcome.verdict is Verdict.WRONG:
+    if outcome.verdict in MISMATCHING:
         found = earliest_wrong(case, run)
         if found is not None:
             return Start(number, case, *found)
@@ -69,7 +69,7 @@ def investigate(start: Start, run: Run, reduce: Reduce) -> Finding:
 
     def observed(candidate: Case) -> Outcome:
         outcome = run(candidate)
-        if outcome.verdict is Verdict.WRONG and len(candidate.outputs) == 1:
+        if outcome.verdict in MISMATCHING and len(candidate.outputs) == 1:
             # The op whose value is wrong names the failure; a case with one output leaves no doubt which it is.
             node = candidate.node(candidate.outputs[0].name)
             outcome = replace(outcome, op=node.op if node else "input")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from fuzz.case import Case, Input, Output, Payload, Sharding, is_uneven, replicated
-from fuzz.signature import signature
-from oracles.outcome import Outcome, Verdict
+from fuzz.signature import number_format_words, signature
+from oracles.outcome import MISMATCHING, Outcome, Verdict
 
 # The op a lowered graph is about, first match wins: the others in it prepare indices or cut results for that one.
 SUBJECTS = (
@@ -35,13 +35,18 @@ SUBJECTS = (
 
 
 def mechanism(case: Case, outcome: Outcome) -> str:
-    """The bucket key of a reduced case."""
-    if outcome.verdict is not Verdict.WRONG:
-        return signature(outcome)
+    """The bucket key of a reduced case: where, what, and on which operands. An injected fault is always named."""
+    planted = f"injected {outcome.injected}: " if outcome.injected else ""
+    if outcome.verdict not in MISMATCHING:
+        return planted + signature(outcome)
     subject = next((name for name in SUBJECTS if name in outcome.operations), outcome.op)
     if not case.nodes:
         subject = "resharding"
-    return f"{outcome.verdict} {subject}: {', '.join(_layout(case)) or 'nothing'} sharded"
+    where = f"{outcome.verdict} {outcome.transition}, " if outcome.transition else f"{outcome.verdict} "
+    if outcome.number_format:
+        # Digits are lost wherever the values lie: sharding has no part in it.
+        return f"{planted}{where}{subject}: {number_format_words(outcome)}"
+    return f"{planted}{where}{subject}: {', '.join(_layout(case)) or 'nothing'} sharded"
 
 
 def _layout(case: Case) -> list[str]:

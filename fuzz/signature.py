@@ -77,13 +77,20 @@ def signature(outcome: Outcome) -> str:
     """What kind of failure this is, in one readable line; equal for failures that look alike."""
     place = f"{outcome.verdict} {outcome.stage or 'start'}"
     match outcome.verdict:
-        case Verdict.WRONG:
-            return f"{place}: {outcome.op or 'output'}"
+        case Verdict.WRONG | Verdict.SUSPECTED:
+            lost = f", {number_format_words(outcome)}" if outcome.number_format else ""
+            return f"{place}: {outcome.op or 'output'}{lost}"
         case Verdict.HANG:
             return place
         case _:
             message = normalise(outcome.message)
             return f"{place}: {message}" if message else place
+
+
+def number_format_words(outcome: Outcome) -> str:
+    """What is wrong with a result in which every element is in its place."""
+    suspected = "suspected: " if outcome.verdict is Verdict.SUSPECTED else ""
+    return f"{suspected}number format {outcome.number_format}"
 
 
 def last_meaningful_line(text: str) -> str:

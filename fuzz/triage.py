@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fuzz.case import Case, Node, Output, Sharding, is_uneven
-from oracles.outcome import Outcome, Verdict
+from oracles.outcome import MISMATCHING, Outcome
 
 ANY = "any"
 REPLICATED = "replicated"
@@ -155,6 +155,6 @@ def earliest_wrong(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, Ou
     for node in live.nodes:
         truncated = replace(live, outputs=(Output(node.name, shardings.get(node.name)),)).live()
         outcome = run(truncated)
-        if outcome.verdict is Verdict.WRONG:
+        if outcome.verdict in MISMATCHING:
             return truncated, replace(outcome, op=node.op)
     return None

@@ -40,6 +40,12 @@ FAILING = frozenset(
 MISMATCHING = frozenset({Verdict.WRONG, Verdict.SUSPECTED})
 
 
+# What is said of an executed stage.
+RIGHT = "right"
+WRONG = "wrong"
+NOT_JUDGED = "not judged: "  # and why
+
+
 @dataclass(frozen=True, slots=True)
 class Mismatch:
     """Wrong elements of one output on one device."""
@@ -60,11 +66,6 @@ class Outcome:
     # reference, lower, compile (or the compiler stage that failed), execute, compare; if stages are executed: the first
     # that is wrong
     stage: str = ""
-    transition: str = ""  # WRONG: the step of the compiler that made the first wrong stage from a right one
-    # WRONG: no element is misplaced, digits are lost; the rule of oracles.stages.numerics that loses them
-    number_format: str = ""
-    stages: dict[str, str] = field(default_factory=dict)  # executed stages: right, wrong, or not judged and why
-    injected: str = ""  # the fault that was planted, if it is what made the outcome
     message: str = ""  # the first line of what went wrong, as the target said it
     op: str = ""  # WRONG: op that produces the first wrong output
     operations: tuple[str, ...] = ()  # WRONG: telling ops of the lowered graph (gather, scatter, ...), if known
@@ -72,6 +73,11 @@ class Outcome:
     mismatches: tuple[Mismatch, ...] = ()
     log: str = ""  # last lines of stderr, or the traceback; never part of a bucket
     seconds: dict[str, float] = field(default_factory=dict)  # per phase: reference, lower, compile, execute, compare
+    transition: str = ""  # WRONG: the step of the compiler that made the first wrong stage from a right one
+    # WRONG: no element is misplaced, digits are lost; the rule of oracles.stages.numerics that loses them
+    number_format: str = ""
+    stages: dict[str, str] = field(default_factory=dict)  # executed stages: right, wrong, or not judged and why
+    injected: str = ""  # the fault that was planted, if it is what made the outcome
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self) | {"verdict": str(self.verdict)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from fuzz.case import Case
-from oracles.outcome import Outcome, Verdict
+from oracles.outcome import NOT_JUDGED, RIGHT, WRONG, Outcome, Verdict
 from oracles.reference import Expected
 from oracles.stages.execute import PARTITIONED, TRANSITIONS
 from oracles.stages.numerics import RULES, TT, WIDE, Numerics
@@ -18,10 +18,6 @@ from oracles.verdict import compare
 
 # Stages whose element types the TT compiler chose: digits can be lost there without any element being misplaced.
 CONVERTED = ("ttir", "ttnn")
-RIGHT = "right"
-WRONG = "wrong"
-NOT_JUDGED = "not judged: "
-
 Judged = Callable[[Outputs], Outcome]
 
 
