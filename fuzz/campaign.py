@@ -24,6 +24,7 @@ from typing import Any
 from fuzz.account import EXPLAINED, Snapshot, Summary
 from fuzz.case import Case, CaseError, dump
 from fuzz.investigation import Reduce, Start, investigate, merged, starting_point, unreduced
+from fuzz.localisation import localised
 from fuzz.pool import WORKER, Pool
 from fuzz.settings import Budget, Settings
 from fuzz.store import SKIPPED, Finding, Record, Script, State, Store, StoreError, locked
@@ -306,7 +307,7 @@ class Campaign:
         return None if known is not None and both.reduced == known.reduced else finding.key
 
     def _publish(self, finding: Finding) -> None:
-        """Write the case of a finding, and if it is reduced its scripts."""
+        """Write the case of a finding, and if it is reduced find the guilty pass and write its scripts."""
         if finding.state is State.NEW:
             return
         path = self._store.directory / "cases" / f"{finding.id}.yaml"
@@ -314,6 +315,7 @@ class Campaign:
         if finding.state is not State.REDUCED:
             return
         with self._busy("proving"):
+            finding = localised(finding, self._settings.target, self._pool.localise)
             scripts = self._tools.publish(finding, self._store.directory, self._settings.target, self._pool.export)
         state = State.PROVEN if any(script.proven for script in scripts) else State.REDUCED
         finding = replace(finding, scripts=scripts, state=state)

@@ -248,7 +248,8 @@ def emit(case: str, form: str, directory: Path, output: Path | None, **choices: 
 
     with Pool(config, directory, workers=1, deadline=choices["deadline"]) as pool:
         outcome = finding.outcome if finding is not None else pool.run(subject)
-        text = script(subject, outcome, cast("Form", form), config, pool.export)
+        blamed = finding.localisation if finding is not None else None
+        text = script(subject, outcome, cast("Form", form), config, pool.export, blamed)
     _write(text, output)
     return NOTHING_NEW
 

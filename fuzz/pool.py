@@ -20,13 +20,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fuzz.case import Case, MeshfuzzError, to_plain
 from fuzz.signature import last_meaningful_line
+from oracles.localisation import PASS_LOG, Localisation, fatal_pass
 from oracles.outcome import Outcome, Verdict
+from oracles.stages import passes
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 WORKER = (sys.executable, "-m", "fuzz.worker")
@@ -119,6 +122,25 @@ class Pool:
         """
         return self._on_worker(lambda worker: worker.export(case, self._deadline))
 
+    def localise(self, case: Case) -> Localisation:
+        """The compiler pass in which a case's failure begins, as a second compile with all passes printed tells it.
+
+        In a process of its own: printing takes time, and has crashed a compiler that only rejects the case.
+        Raises what `run` raises.
+        """
+        slot = self._idle.get()
+        try:
+            number = slot.number if isinstance(slot, _Worker) else slot
+            worker = self._start(number, replace(self._config, verbose=True))
+            try:
+                return worker.localise(case, self._deadline)
+            finally:
+                self._end(worker)
+                if self._closed:
+                    raise PoolClosed("the worker pool was closed")
+        finally:
+            self._idle.put(slot)
+
     def _on_worker(self, work: Callable[[_Worker], Result]) -> Result:
         slot = self._idle.get()
         try:
@@ -182,12 +204,15 @@ class Pool:
                 return slot
             self._end(slot)
             slot = slot.number
+        return self._start(slot, self._config)
+
+    def _start(self, number: int, config: TargetConfig) -> _Worker:
         message = ""
         for _ in range(START_TRIES):
             with self._lock:
                 if self._closed:
                     raise PoolClosed("the worker pool was closed")
-                worker = _Worker(self._command, self._config, self._directory, slot, self._deadline)
+                worker = _Worker(self._command, config, self._directory, number, self._deadline)
                 self._alive.add(worker)
             try:
                 message = worker.wait_until_ready(self._start_deadline)
@@ -199,7 +224,7 @@ class Pool:
             self._end(worker)
         if self._closed:
             raise PoolClosed("the worker pool was closed")
-        raise TargetUnavailable(f"target {self._config} does not start: {message}; see {worker.log}")
+        raise TargetUnavailable(f"target {config} does not start: {message}; see {worker.log}")
 
     def _end(self, worker: _Worker) -> None:
         worker.end()
@@ -288,8 +313,29 @@ class _Worker:
             self.stop()
         if reply is None or refusal is not None:
             raise ExportFailed(f"the case has no module: {refusal}")
-        module: dict[str, Any] = reply["module"]
+        module: dict[str, Any] = reply["answer"]
         return module
+
+    def localise(self, case: Case, deadline: float) -> Localisation:
+        """The pass in which the case fails. What the compiler printed is read here if it ended or stuck its process."""
+        try:
+            reply = self._ask({"localise": to_plain(case)}, time.monotonic() + deadline)
+            verdict = Verdict.CRASH
+        except TimeoutError:
+            reply, verdict = None, Verdict.HANG
+            self.stop()
+        if reply is None:
+            return fatal_pass(self._pass_log(), verdict)
+        if "refused" in reply:
+            return Localisation(Verdict.ENV, unknown=str(reply["refused"]))
+        return Localisation.from_plain(reply["answer"])
+
+    def _pass_log(self) -> passes.PassLog:
+        try:
+            with (self._temporary / PASS_LOG).open(encoding="utf-8", errors="replace") as stream:
+                return passes.read(stream)
+        except OSError:  # the process never came to compiling
+            return passes.PassLog(())
 
     def _ask(self, request: dict[str, Any], until: float) -> dict[str, Any] | None:
         """The answer to a request, keeping track of the stage; None if the process died. Raises TimeoutError."""

@@ -15,6 +15,7 @@ from fuzz.mechanism import mechanism
 from fuzz.ops.core import TORCH_DTYPES, specs
 from fuzz.payloads import values
 from fuzz.store import Finding, Script
+from oracles.localisation import Localisation
 from oracles.outcome import Outcome, Verdict
 from oracles.reference import reference
 from oracles.targets.config import TargetConfig
@@ -39,6 +40,8 @@ def publish(finding: Finding, directory: Path, config: TargetConfig, export: Exp
 
 def forms(outcome: Outcome, config: TargetConfig) -> tuple[Form, ...]:
     """The forms that can show a failure: the one that goes through the stack under test first."""
+    if outcome.injected:
+        return ()  # the compiler does not have this bug
     if config.kind == "torchxla" or outcome.stage == "lower":
         return ("torch",)
     # A plugin given by path has no script yet: what it needs to start is not known here.
@@ -50,7 +53,8 @@ def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig
     path = directory / "repros" / f"{finding.id}_{form}.py"
     path.parent.mkdir(exist_ok=True)
     try:
-        path.write_text(script(finding.case, finding.outcome, form, config, export), encoding="utf-8")
+        text = script(finding.case, finding.outcome, form, config, export, finding.localisation)
+        path.write_text(text, encoding="utf-8")
         proof = prove(path, environment=_environment(config))
     except (MeshfuzzError, TemplateError) as error:
         # A script that cannot be written or run must not end a campaign; the finding keeps its case.
@@ -69,14 +73,21 @@ def _environment(config: TargetConfig) -> dict[str, str]:
     return {"TT_COMPILE_ONLY_SYSTEM_DESC": str(descriptor)}
 
 
-def script(case: Case, outcome: Outcome, form: Form, config: TargetConfig, export: Export) -> str:
+def script(
+    case: Case,
+    outcome: Outcome,
+    form: Form,
+    config: TargetConfig,
+    export: Export,
+    localisation: Localisation | None = None,
+) -> str:
     """The text of one script. Raises MeshfuzzError if the case cannot be written in that form."""
     expected = reference(case, {value.name: values(value.spec, value.payload) for value in case.inputs})
     bounds = {
         output.name: 0.0 if (bound := expected[output.name].bound) is None else float(bound.max())
         for output in case.outputs
     }
-    facts = _facts(case, outcome, config)
+    facts = _facts(case, outcome, config, localisation)
     if form == "torch":
         own = config.kind == "torchxla" or outcome.stage == "lower"
         return emit_torch(case, facts, bounds, "CPU" if own else "TT")
@@ -101,16 +112,17 @@ def _argument(plain: Mapping[str, Any]) -> Argument:
     return Argument(constant=elements.reshape(plain["shape"]))
 
 
-def _facts(case: Case, outcome: Outcome, config: TargetConfig) -> Facts:
+def _facts(case: Case, outcome: Outcome, config: TargetConfig, localisation: Localisation | None) -> Facts:
     ops = " ".join(dict.fromkeys(node.op for node in case.nodes)) or "resharding"
     what = {
         Verdict.COMPILE_ERROR: f"{ops} does not compile: {outcome.message}",
         Verdict.CRASH: f"{ops} crashes the compiler: {outcome.message}",
         Verdict.HANG: f"{ops} never finishes",
     }
+    blamed = f"; {localisation}" if localisation is not None and localisation.passes else ""
     return Facts(
         what=what.get(outcome.verdict, f"{ops} gives wrong numbers"),
-        where=f"stage {outcome.stage}" + (f", op {outcome.op}" if outcome.op else ""),
+        where=f"stage {outcome.stage}" + (f", op {outcome.op}" if outcome.op else "") + blamed,
         versions=", ".join(f"{name} {version}" for name, version in versions().items()),
         bucket=mechanism(case, outcome),
         plugin_hint=f"Target: {config}.",

@@ -23,6 +23,7 @@ from typing import Any, Self
 from fuzz.case import Case, MeshfuzzError, dump, loads
 from fuzz.signature import signature
 from fuzz.triage import Pattern, bucket_id
+from oracles.localisation import Localisation
 from oracles.outcome import FAILING, Outcome, Verdict
 
 DATABASE = "campaign.db"
@@ -102,6 +103,7 @@ class Finding:
     runs: int = 0  # spent on the reduction
     minimal: bool = False
     scripts: tuple[Script, ...] = ()
+    localisation: Localisation | None = None  # None: not tried
     count: int = 0  # failing cases in the bucket, the first one included; derived, not stored
 
     @property
@@ -125,6 +127,7 @@ class Finding:
             "outcome": self.outcome.to_plain(),
             "runs": self.runs,
             "minimal": self.minimal,
+            "localisation": None if self.localisation is None else self.localisation.to_plain(),
             "scripts": [[s.form, s.path, s.proven, s.detail] for s in self.scripts],
             "count": self.count,
         }
@@ -142,6 +145,7 @@ class Finding:
             runs=data["runs"],
             minimal=data["minimal"],
             scripts=tuple(Script(*fields) for fields in data["scripts"]),
+            localisation=Localisation.from_plain(plain) if (plain := data.get("localisation")) else None,
         )
 
 

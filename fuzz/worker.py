@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process in which cases run: `python -m fuzz.worker`, started and fed by `fuzz.pool`.
 
-One JSON line of configuration on stdin, then one per request: `{"judge": case}` or `{"export": case}`. Replies are JSON
-lines on a file descriptor of their own, because compilers print to stdout and stderr as they like: `{"ready": pid}` or
-`{"unavailable": reason}` once; to a case to judge any number of `{"stage": name}` and one `{"outcome": {...}}`; to one
-to export `{"module": {...}}` or `{"refused": reason}`. End of stdin ends the worker.
+One JSON line of configuration on stdin, then one per request: `{"judge": case}`, `{"export": case}` or
+`{"localise": case}`. Replies are JSON lines on a file descriptor of their own, because compilers print to stdout and
+stderr as they like: `{"ready": pid}` or `{"unavailable": reason}` once; to a case to judge any number of
+`{"stage": name}` and one `{"outcome": {...}}`; to one to export or to localise `{"answer": {...}}` or
+`{"refused": reason}`. End of stdin ends the worker.
 
 This is the only module of the fuzzer that lets a compiler under test into its process.
 """
@@ -17,7 +18,7 @@ import os
 import resource
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO, TypeVar
 
 from fuzz.case import Case, from_plain
@@ -27,10 +28,12 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 Opened = TypeVar("Opened")
 OnStage = Callable[[str], None]
 Judge = Callable[[Opened, Case, OnStage], Outcome]
-Export = Callable[[Opened, Case], dict[str, Any]]
+Answer = Callable[[Opened, Case], dict[str, Any]]
 
 
-def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], export: Export[Opened]) -> int:
+def serve(
+    open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], answers: Mapping[str, Answer[Opened]]
+) -> int:
     """Open the target, then answer requests until stdin ends. Returns the exit code."""
     # A crash is what we look for; core files of a process with a compiler in it would fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -55,7 +58,7 @@ def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], e
             if request == "judge":
                 reply = _judge_one(target, judge, case, replies)
             else:
-                reply = _export_one(target, export, case)
+                reply = _answer(target, answers[request], case)
             faulthandler.cancel_dump_traceback_later()
             _send(replies, reply)
     return 0
@@ -78,10 +81,10 @@ def _judge_one(target: Opened, judge: Judge[Opened], case: object, replies: Text
     return {"outcome": outcome.to_plain()}
 
 
-def _export_one(target: Opened, export: Export[Opened], case: object) -> dict[str, Any]:
+def _answer(target: Opened, answer: Answer[Opened], case: object) -> dict[str, Any]:
     try:
-        return {"module": export(target, from_plain(case))}
-    except Exception as error:  # noqa: BLE001 - a case that cannot be exported gets no script, and the worker can go on
+        return {"answer": answer(target, from_plain(case))}
+    except Exception as error:  # noqa: BLE001 - a finding goes without a script or a pass, and the worker can go on
         traceback.print_exc()
         return {"refused": _first_line(error)}
 
@@ -99,8 +102,9 @@ def main() -> int:
     """Serve the target named in the configuration."""
     from oracles.export import export
     from oracles.judge import judge, open_target
+    from oracles.localise import localise
 
-    return serve(open_target, judge, export)
+    return serve(open_target, judge, {"export": export, "localise": localise})
 
 
 if __name__ == "__main__":

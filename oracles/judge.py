@@ -50,6 +50,10 @@ def _open_pjrt(config: TargetConfig) -> Target:
         return _open_plugin(config, "plugin", environment.check_plugin(Path(config.plugin or "")))
     path = environment.find_tt_plugin(config.plugin)
     os.environ.update(environment.plugin_variables(path))
+    # Not the user's: a compiler that prints every pass is slow, and has crashed while printing a module it rejects.
+    os.environ.pop("TTXLA_LOGGER_LEVEL", None)
+    if config.verbose:
+        os.environ["TTXLA_LOGGER_LEVEL"] = "VERBOSE"
     if not config.mock:
         return _open_plugin(config, "tt", path)
     os.environ["TT_COMPILE_ONLY_SYSTEM_DESC"] = str(environment.prepare_compile_only(path, config.topology))

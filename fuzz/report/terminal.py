@@ -89,6 +89,7 @@ def finding_text(finding: Finding, directory: Path) -> Group:
         "verdict": str(outcome.verdict),
         "state": str(finding.state),
         "stage": outcome.stage,
+        "pass": "" if finding.localisation is None else str(finding.localisation),
         "message": outcome.message,
         "pcc": "" if outcome.pcc is None else f"{outcome.pcc:.6f} (decides nothing)",
         "cases": f"{finding.count}, the first is number {finding.first}",

@@ -28,6 +28,7 @@ STAGES = (
     "ttnn",
     "ttnn_runtime",
 )
+EXECUTABLE = "executable"  # what comes out in the end; never printed
 
 _PASS = re.compile(
     r"^// -----// IR Dump (?P<when>Before|After) (?P<name>.+?)(?P<failed> Failed)?(?: \((?P<argument>[^\s()]+)\))?"
@@ -114,10 +115,8 @@ def _ends(line: str, in_stage: bool, begun: bool) -> bool:
 
 
 def following(stage: str) -> str:
-    """The stage that is made from a finished one; empty after the last, the first if nothing is finished."""
-    if stage not in STAGES:
-        return STAGES[0]
-    return "" if stage == STAGES[-1] else STAGES[STAGES.index(stage) + 1]
+    """What is made from a finished stage; the first stage if there is none yet."""
+    return (*STAGES, EXECUTABLE)[STAGES.index(stage) + 1] if stage in STAGES else STAGES[0]
 
 
 def _with_steps(dumps: Sequence[Dump]) -> list[Dump]:

@@ -24,24 +24,13 @@ from oracles.outcome import Verdict
 from oracles.placement import block_shape, block_start, take_block
 from oracles.stages.execute import PARTITIONED
 from oracles.stages.partitioned import DeviceProgram, device_program
+from oracles.stages.passes import STAGES, following
 from oracles.stages.program import NotUnderstood
 from oracles.stages.staged import read_staged
 from oracles.targets.base import Block, Compiled, Observation, Outputs, TargetFailure
 from oracles.targets.client import compile_module, execute, mlir_context
 from oracles.targets.config import TargetConfig
 
-# In the order the TT compiler writes them: the last one present names the step that failed.
-STAGES = (
-    "vhlo",
-    "shlo",
-    "shlo_frontend",
-    "shlo_compiler",
-    "shlo_set_mesh_attr",
-    "shlo_compiler_cleaned",
-    "ttir",
-    "ttnn",
-    "ttnn_runtime",
-)
 # The stage is executed for its meaning, not for speed: less optimisation halves the time XLA takes to compile it.
 EXECUTOR_OPTIONS = {"xla_backend_optimization_level": "0"}
 # Only what a compiler plainly says it does not do: a failed assertion or a rejected legal program is a finding.
@@ -175,9 +164,7 @@ def read_stages(folder: Path) -> dict[str, str]:
 def failed_stage(folder: Path) -> str:
     """The step after the last stage written."""
     written = {path.stem.rsplit("_", 1)[0] for path in folder.glob("irs/*.mlir")}
-    reached = [stage for stage in STAGES if stage in written]
-    following = STAGES.index(reached[-1]) + 1 if reached else 0
-    return STAGES[following] if following < len(STAGES) else "executable"
+    return following(next((stage for stage in reversed(STAGES) if stage in written), ""))
 
 
 def compile_failure(error: RuntimeError, stage: str) -> TargetFailure:

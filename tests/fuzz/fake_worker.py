@@ -14,6 +14,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 from fuzz.case import Case
 from fuzz.worker import serve
+from oracles.localisation import PASS_LOG, Localisation
 from oracles.outcome import Mismatch, Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
@@ -96,6 +98,17 @@ def export_fake(_: object, case: Case) -> dict[str, Any]:
     return {"text": case.digest, "arguments": []}
 
 
+def localise_fake(_: object, case: Case) -> dict[str, Any]:
+    """Does what the case's options say, with a pass begun in the log."""
+    log = Path(tempfile.gettempdir()) / PASS_LOG
+    log.write_text("// -----// IR Dump Before FatalPass (fatal) ('builtin.module' operation: @m) //----- //\n")
+    verdict = judge_fake("fake", case, lambda _: None).verdict
+    return Localisation(verdict, ("FakePass (fake)",), "ttir").to_plain()
+
+
+ANSWERS = {"export": export_fake, "localise": localise_fake}
+
+
 def _fails_once(marker: Path, at: str) -> Outcome:
     if marker.exists():
         return Outcome(Verdict.PASS)
@@ -104,4 +117,4 @@ def _fails_once(marker: Path, at: str) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(open_fake, judge_fake, export_fake))
+    sys.exit(serve(open_fake, judge_fake, ANSWERS))

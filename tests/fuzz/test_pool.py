@@ -14,6 +14,7 @@ import pytest
 
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
 from fuzz.pool import ExportFailed, Pool, PoolClosed
+from oracles.localisation import Localisation
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
@@ -133,6 +134,32 @@ def test_a_case_that_cannot_be_exported_says_why(pool: Pool) -> None:
     with pytest.raises(ExportFailed, match="the case has no module: RuntimeError: no module"):
         pool.export(case(does="raise"))
     assert pool.run(case()).verdict is Verdict.PASS
+
+
+def test_a_case_is_localised_by_a_process_of_its_own(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    failing = case(does="error", note=str(note))
+    with make_pool(tmp_path) as pool:
+        pool.run(failing)
+        found = pool.localise(failing)
+        pool.run(failing)
+    assert found == Localisation(Verdict.COMPILE_ERROR, ("FakePass (fake)",), "ttir")
+    before, alone, after = [line.split()[0] for line in note.read_text().splitlines()]
+    assert before == after != alone
+
+
+@pytest.mark.parametrize(("does", "verdict"), [("segfault", Verdict.CRASH), ("hang", Verdict.HANG)])
+def test_the_pass_in_which_a_process_ends_is_read_from_what_it_left(
+    tmp_path: Path, does: str, verdict: Verdict
+) -> None:
+    with make_pool(tmp_path, deadline=3.0) as pool:
+        found = pool.localise(case(does=does))
+        assert pool.run(case()).verdict is Verdict.PASS
+    assert (found.verdict, found.passes) == (verdict, ("FatalPass (fatal)",))
+
+
+def test_a_case_that_cannot_be_localised_says_why(pool: Pool) -> None:
+    assert pool.localise(case(does="raise")).unknown == "RuntimeError: a bug of ours"
 
 
 def test_many_threads_share_the_workers(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump
 from fuzz.pool import ExportFailed
 from fuzz.publish import publish
 from fuzz.store import Finding, Script, State
+from oracles.localisation import Localisation
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig
 from repros.prove import Proof
@@ -58,6 +60,12 @@ def test_both_forms_are_written_beside_each_other_and_proven(tmp_path: Path) -> 
         compile((tmp_path / script.path).read_text(), script.path, "exec")
     assert "flip" in (tmp_path / scripts[0].path).read_text()
     assert "module { constant }" in (tmp_path / scripts[1].path).read_text()
+
+
+def test_a_script_names_the_guilty_pass(tmp_path: Path) -> None:
+    blamed = Localisation(Verdict.WRONG, ("Fusing (fuse)",), "shlo_compiler")
+    torch_form, _ = publish(replace(FINDING, localisation=blamed), tmp_path, TargetConfig("tt", MESH), lambda _: MODULE)
+    assert "; wrong after Fusing (fuse), on the way to shlo_compiler\n" in (tmp_path / torch_form.path).read_text()
 
 
 def test_a_form_that_cannot_be_written_says_why_and_the_other_stands(tmp_path: Path) -> None:

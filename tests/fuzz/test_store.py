@@ -17,6 +17,7 @@ from fuzz.case import dump, load
 from fuzz.store import Finding, FolderBusy, Script, State, Store, StoreError, Witness, locked
 from fuzz.strategies.space import Space
 from fuzz.triage import pattern
+from oracles.localisation import Localisation
 from oracles.outcome import Mismatch, Outcome, Verdict
 
 CASE = sample(Space((MESH,)), 0, 0)
@@ -54,7 +55,8 @@ def test_failing_cases_wait_in_the_order_of_their_index_until_they_have_a_bucket
 def test_a_finding_comes_back_as_it_was_with_its_count(store: Store) -> None:
     for number in (3, 9):
         store.record(number, CASE.digest, WRONG)
-    finding = replace(FINDING, scripts=(Script("torch", "repros/a.py", True, "exit 1"),))
+    blamed = Localisation(Verdict.WRONG, ("Fusing (fuse)",), "shlo_compiler")
+    finding = replace(FINDING, scripts=(Script("torch", "repros/a.py", True, "exit 1"),), localisation=blamed)
     store.put_finding(finding, counted=3)
     store.assign(9, finding.key, absorbed=True)
     assert store.findings() == [replace(finding, count=2)]
