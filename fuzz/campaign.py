@@ -30,7 +30,7 @@ from fuzz.settings import Budget, Settings
 from fuzz.store import SKIPPED, Finding, Record, Script, State, Store, StoreError, locked
 from fuzz.strategies.space import Space
 from fuzz.triage import matches
-from oracles.outcome import Outcome, Verdict
+from oracles.outcome import MISMATCHING, Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 ROUND = 32  # cases: enough to keep workers busy, few enough that known buckets are avoided soon
@@ -334,7 +334,7 @@ def _explains(finding: Finding, start: Start) -> bool:
     An error message names its bucket; after a few reductions more of them only cost time.
     """
     ways = [witness for witness in finding.witnesses if witness.signature == start.signature]
-    if start.outcome.verdict is not Verdict.WRONG and len(ways) >= WITNESSES:
+    if start.outcome.verdict not in MISMATCHING and len(ways) >= WITNESSES:
         return True
     return any(matches(witness.pattern, start.case) for witness in ways)
 

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import torch
 from jinja2 import TemplateError
 
-from fuzz.case import Case, MeshfuzzError
+from fuzz.case import Case, CaseError, MeshfuzzError
 from fuzz.mechanism import mechanism
 from fuzz.ops.core import TORCH_DTYPES, specs
 from fuzz.payloads import values
 from fuzz.store import Finding, Script
 from oracles.localisation import Localisation
-from oracles.outcome import Outcome, Verdict
+from oracles.outcome import MISMATCHING, Outcome, Verdict
 from oracles.reference import reference
 from oracles.targets.config import TargetConfig
 from oracles.targets.environment import find_tt_plugin, prepare_compile_only, versions
@@ -26,6 +26,10 @@ from repros.prove import prove
 Form = Literal["torch", "stablehlo"]
 Export = Callable[[Case], Mapping[str, Any]]  # see `oracles.export`
 
+# What torch_xla makes before the compiler under test sees anything.
+TORCH_XLA_STAGES = ("lower", "shlo")
+# Compiled from the partitioned program: no script executes these without chips.
+LATE_STAGES = ("ttir", "ttnn")
 FAILURES: dict[Verdict, Failure] = {
     Verdict.COMPILE_ERROR: "compile error",
     Verdict.CRASH: "crash",
@@ -42,7 +46,7 @@ def forms(outcome: Outcome, config: TargetConfig) -> tuple[Form, ...]:
     """The forms that can show a failure: the one that goes through the stack under test first."""
     if outcome.injected:
         return ()  # the compiler does not have this bug
-    if config.kind == "torchxla" or outcome.stage == "lower":
+    if config.kind == "torchxla" or outcome.stage in TORCH_XLA_STAGES:
         return ("torch",)
     # A plugin given by path has no script yet: what it needs to start is not known here.
     known: dict[str, tuple[Form, ...]] = {"tt": ("torch", "stablehlo"), "cpu": ("stablehlo",)}
@@ -82,6 +86,8 @@ def script(
     localisation: Localisation | None = None,
 ) -> str:
     """The text of one script. Raises MeshfuzzError if the case cannot be written in that form."""
+    if outcome.injected:
+        raise CaseError(f"the compiler does not have the bug: fault {outcome.injected} is injected")
     expected = reference(case, {value.name: values(value.spec, value.payload) for value in case.inputs})
     bounds = {
         output.name: 0.0 if (bound := expected[output.name].bound) is None else float(bound.max())
@@ -89,7 +95,7 @@ def script(
     }
     facts = _facts(case, outcome, config, localisation)
     if form == "torch":
-        own = config.kind == "torchxla" or outcome.stage == "lower"
+        own = config.kind == "torchxla" or outcome.stage in TORCH_XLA_STAGES
         return emit_torch(case, facts, bounds, "CPU" if own else "TT")
     module = export(case)
     dtypes = {name: TORCH_DTYPES[spec.dtype] for name, spec in specs(case).items()}
@@ -118,13 +124,16 @@ def _facts(case: Case, outcome: Outcome, config: TargetConfig, localisation: Loc
         Verdict.COMPILE_ERROR: f"{ops} does not compile: {outcome.message}",
         Verdict.CRASH: f"{ops} crashes the compiler: {outcome.message}",
         Verdict.HANG: f"{ops} never finishes",
+        Verdict.SUSPECTED: f"{ops} loses digits if the chip computes as its simulator does ({outcome.number_format})",
     }
-    blamed = f"; {localisation}" if localisation is not None and localisation.passes else ""
+    blamed = f", on the way {outcome.transition}" if outcome.transition else ""
+    blamed += f"; {localisation}" if localisation is not None and localisation.passes else ""
     return Facts(
         what=what.get(outcome.verdict, f"{ops} gives wrong numbers"),
         where=f"stage {outcome.stage}" + (f", op {outcome.op}" if outcome.op else "") + blamed,
         versions=", ".join(f"{name} {version}" for name, version in versions().items()),
         bucket=mechanism(case, outcome),
+        late_stage=outcome.stage if outcome.stage in LATE_STAGES and outcome.verdict in MISMATCHING else "",
         plugin_hint=f"Target: {config}.",
         failure=FAILURES.get(outcome.verdict, "wrong numbers"),
         error=outcome.message.removeprefix("torch_xla: ").split("; ")[0].split(" Error:")[0],

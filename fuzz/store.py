@@ -27,7 +27,7 @@ from oracles.localisation import Localisation
 from oracles.outcome import FAILING, Outcome, Verdict
 
 DATABASE = "campaign.db"
-FORMAT = 1
+FORMAT = 2
 SKIPPED = "SKIPPED"  # in place of a verdict: the case was drawn, matched a known bucket's pattern and was not run
 
 _SCHEMA = """
@@ -41,6 +41,7 @@ CREATE TABLE cases (
     message TEXT NOT NULL,
     seconds REAL NOT NULL,
     patterns TEXT NOT NULL,
+    stages TEXT,
     outcome TEXT,
     bucket TEXT,
     absorbed INTEGER NOT NULL DEFAULT 0
@@ -263,12 +264,14 @@ class Store:
             outcome.message,
             sum(outcome.seconds.values()),
             " ".join(patterns),
+            json.dumps(outcome.stages) if outcome.stages else None,
             json.dumps(outcome.to_plain()) if kept else None,
         )
         with self._lock, self._database:
             self._database.execute(
-                "INSERT INTO cases (number, digest, verdict, stage, signature, message, seconds, patterns, outcome)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO cases"
+                " (number, digest, verdict, stage, signature, message, seconds, patterns, stages, outcome)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
         self._running_path(number).unlink(missing_ok=True)
@@ -304,6 +307,14 @@ class Store:
             "SELECT min(message), count(*) FROM cases WHERE verdict = ? GROUP BY signature ORDER BY 2 DESC, 1",
             (str(verdict),),
         )
+
+    def stages(self) -> dict[str, Counter[str]]:
+        """Per executed stage, in the order of the compile: right, wrong, or not judged and why -> cases."""
+        told: dict[str, Counter[str]] = {}
+        for (text,) in self._query("SELECT stages FROM cases WHERE stages IS NOT NULL ORDER BY number"):
+            for stage, said in json.loads(text).items():
+                told.setdefault(stage, Counter())[said] += 1
+        return told
 
     def tried(self, before: int) -> dict[str, tuple[int, int]]:
         """Per finding id: cases that had its pattern when they ran, and how many of them failed.

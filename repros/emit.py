@@ -45,6 +45,8 @@ class Facts:
     failure: Failure = "wrong numbers"
     error: str = ""  # of a compile error: what the message of this bug, and of no other, contains
     boundary: str = ""  # smallest failing and largest passing, once known
+    # The guilty stage if it comes after the partitioned program, which is as far as a script gets without chips.
+    late_stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -16,7 +17,7 @@ from fuzz.case import Case
 from fuzz.report.progress import clock
 from fuzz.signature import normalise
 from fuzz.store import SKIPPED, Finding, State
-from oracles.outcome import Outcome, Verdict
+from oracles.outcome import NOT_JUDGED, RIGHT, WRONG, Outcome, Verdict
 
 MESSAGES = 8  # per verdict in a summary
 SHORT = {Verdict.NONDETERMINISTIC: "FLAKY"}  # so that the table keeps within 80 columns
@@ -88,7 +89,11 @@ def finding_text(finding: Finding, directory: Path) -> Group:
         "bucket": finding.key,
         "verdict": str(outcome.verdict),
         "state": str(finding.state),
+        "injected": outcome.injected,
         "stage": outcome.stage,
+        "stages": ", ".join(f"{stage} {said}" for stage, said in outcome.stages.items()),
+        "guilty": outcome.transition,
+        "digits lost": outcome.number_format,
         "pass": "" if finding.localisation is None else str(finding.localisation),
         "message": outcome.message,
         "pcc": "" if outcome.pcc is None else f"{outcome.pcc:.6f} (decides nothing)",
@@ -117,6 +122,23 @@ def _reduction(finding: Finding) -> str:
     if finding.state is State.FLAKY:
         return "not done: the case does not fail every time"
     return f"{finding.runs} runs, {'1-minimal' if finding.minimal else 'stopped by its budget before 1-minimal'}"
+
+
+def coverage_text(stages: Mapping[str, Counter[str]]) -> Group:
+    """Which stages were executed, how they were judged, and what was not understood."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("stage", no_wrap=True)
+    for name in ("executed", "right", "wrong", "not judged", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    unknown: Counter[tuple[str, str]] = Counter()
+    for stage, told in stages.items():
+        missed = {said.removeprefix(NOT_JUDGED): count for said, count in told.items() if said.startswith(NOT_JUDGED)}
+        unknown.update({(stage, reason): count for reason, count in missed.items()})
+        total, left = told.total(), sum(missed.values())
+        row = (stage, total - left, told[RIGHT], told[WRONG], left, f"{100 * left / total:.2f} %")
+        table.add_row(*(Text(str(cell)) for cell in row))
+    lines = [Text(f"{count:6} x {stage}: {reason}") for (stage, reason), count in unknown.most_common()]
+    return Group(table, Text("not judged, and why:"), *lines) if lines else Group(table)
 
 
 def mismatch_table(case: Case, outcome: Outcome) -> Table:
