@@ -206,7 +206,7 @@ def _from_text(text: str) -> Any:
     inner = text[text.find("<") + 1 : text.rfind(">")]
     if text.startswith("#ttnn.shape<"):
         return tuple(int(size) for size in inner.split("x") if size)
-    if " = " in inner:
+    if " = " in inner or not inner:  # dimension numbers that are all empty are written as no fields
         return {name: _field(value.strip()) for name, value in _FIELD.findall(inner)}
     return inner.split(" ")[-1] if text.startswith(("#stablehlo<", "#ttnn<", "#ttcore<")) else inner
 
