@@ -128,6 +128,13 @@ def cli(context: click.Context) -> int:
     type=click.FloatRange(0, 1),
     help="Share of the cases with a known finding's pattern that run all the same; less looks for other bugs sooner.",
 )
+@click.option(
+    "--inject",
+    default="",
+    metavar="NAME",
+    help="Plant this known bug into every compile, to see whether it is found; `meshfuzz faults` lists them. Default: "
+    "none.",
+)
 @dir_option
 @click.option("--resume", is_flag=True, help="Go on with the folder's campaign, with its own settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON instead of tables.")
@@ -255,6 +262,18 @@ def emit(case: str, form: str, directory: Path, output: Path | None, **choices: 
 
 
 @cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def faults(as_json: bool) -> int:
+    """List the known bugs that `run --inject` can plant."""
+    from fuzz.report.faults import faults_plain, faults_table
+    from oracles.faults import FAULTS
+
+    every = tuple(FAULTS.values())
+    _print(faults_table(every), faults_plain(every) if as_json else None)
+    return NOTHING_NEW
+
+
+@cli.command()
 def doctor() -> int:
     """Say what is installed, which targets start, and how to get the rest. Exit code 3 if a target does not start."""
     from fuzz.doctor import doctor as checks
@@ -298,11 +317,12 @@ def _settings(
     workers: int,
     memory: str,
     revisit: float,
+    inject: str,
 ) -> Settings:
     from fuzz.strategies.space import Space
 
     wanted = tuple(Mesh.parse(text) for text in _split(meshes))
-    config = _target(target, mock, plugin, wanted)
+    config = _with_fault(_target(target, mock, plugin, wanted), inject)
     for mesh in wanted:
         if mesh.size > config.topology.size:
             raise UsageError(f"mesh {mesh} does not fit {config.topology}: give a larger --mock")
@@ -351,11 +371,23 @@ def _target(target: str, mock: str, plugin: str | None, meshes: Sequence[Mesh] =
     return TargetConfig.parse(target, topology, plugin)
 
 
+def _with_fault(config: TargetConfig, name: str) -> TargetConfig:
+    if not name:
+        return config
+    from oracles.faults import FAULTS
+
+    if config.kind != "tt" or not config.mock:
+        raise UsageError("--inject needs --target tt and a mock mesh: it rewrites stages that are executed in software")
+    if name not in FAULTS:
+        raise UsageError(f"unknown fault {name!r}: `meshfuzz faults` lists them")
+    return replace(config, inject=name)
+
+
 def _resumed(context: click.Context, directory: Path, budget: Budget) -> tuple[Settings, Budget]:
     """The settings of the folder's campaign, and its budget unless a new one is given."""
     from fuzz.store import Store
 
-    own = ("target", "mock", "plugin", "deadline", "meshes", "seed", "ops", "dtypes", "memory", "revisit")
+    own = ("target", "mock", "plugin", "deadline", "meshes", "seed", "ops", "dtypes", "memory", "revisit", "inject")
     for name in own:
         if _given(context, name):
             option = {"meshes": "mesh", "dtypes": "dtype"}.get(name, name)
