@@ -13,6 +13,7 @@ from pathlib import Path
 from fuzz.case import Case, load
 from fuzz.payloads import values
 from oracles.judge import open_target
+from oracles.stages.program import NotUnderstood
 from oracles.targets.base import Target, TargetFailure
 from oracles.targets.config import TargetConfig
 
@@ -35,8 +36,11 @@ def run(target: Target, cases: Sequence[Case]) -> None:
     for case in cases:
         inputs = {value.name: values(value.spec, value.payload) for value in case.inputs}
         try:
-            target.run(case, inputs, lambda _: None)
-        except TargetFailure:
+            observation = target.run(case, inputs, lambda _: None)
+            if observation.compiled is not None:
+                for stage in observation.compiled.staged.stages:
+                    observation.compiled.staged.run(stage)
+        except (TargetFailure, NotUnderstood):
             continue
 
 
