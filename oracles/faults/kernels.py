@@ -24,20 +24,6 @@ def padding_in_sum(scene: Scene, op: Operation) -> Sequence[Operation] | None:
     return _padded(scene, op, 1.0)
 
 
-@fault("ttnn", at="ttnn.fill_cache", like="tt-metal#42779")
-def cache_fill_unaligned(scene: Scene, op: Operation) -> Sequence[Operation] | None:
-    """A fill of the cache that is no multiple of 32 long writes its tile padding too."""
-    cache, value = op.operands
-    type_ = scene.types[value]
-    length = min(-(-type_.shape[2] // TILE) * TILE, scene.types[cache].shape[2])
-    if length == type_.shape[2]:
-        return None
-    shape = (*type_.shape[:2], length, type_.shape[3])
-    padding = (0, 0, 0, 0, 0, length - type_.shape[2], 0, 0)
-    padded = scene.make("ttnn.pad", (value,), replace(type_, shape=shape), padding=padding, value=0.0)
-    return [padded, replace(op, operands=(cache, *padded.results))]
-
-
 @fault("ttnn", at="ttnn.rows_gather", like="tt-metal#47506")
 def stale_last_row(scene: Scene, op: Operation) -> Sequence[Operation] | None:
     """The last row of what a gather reads is never written and stays zero."""

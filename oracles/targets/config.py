@@ -24,6 +24,7 @@ class TargetConfig:
     plugin: str | None = None  # path of a PJRT plugin's shared object
     mock: bool = True  # tt only: compile for a mock mesh instead of executing on chips
     verbose: bool = False  # tt only: the compiler prints its module around every pass
+    inject: str = ""  # tt with mock only: the fault of oracles.faults that is planted into every compile
 
     @classmethod
     def parse(cls, text: str, topology: Mesh, plugin: str | None = None, mock: bool = True) -> TargetConfig:
@@ -45,8 +46,10 @@ class TargetConfig:
             data.get("plugin"),
             bool(data.get("mock")),
             bool(data.get("verbose")),
+            data.get("inject", ""),
         )
 
     def __str__(self) -> str:
         name = f"plugin:{self.plugin}" if self.kind == "plugin" else self.kind
-        return f"{name} --mock {self.topology}" if self.mock else f"{name} {self.topology}"
+        planted = f" --inject {self.inject}" if self.inject else ""
+        return (f"{name} --mock {self.topology}" if self.mock else f"{name} {self.topology}") + planted
