@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from fuzz.case import Case, Input, Output, Payload, Sharding, is_uneven, replicated
-from fuzz.signature import number_format_words, signature
+from fuzz.signature import late_subject, number_format_words, signature
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 
 # The op a lowered graph is about, first match wins: the others in it prepare indices or cut results for that one.
@@ -42,6 +42,8 @@ def mechanism(case: Case, outcome: Outcome) -> str:
     subject = next((name for name in SUBJECTS if name in outcome.operations), outcome.op)
     if not case.nodes:
         subject = "resharding"
+    if (became := late_subject(outcome)) and became != subject:
+        subject = f"{subject} as {became}"
     where = f"{outcome.verdict} {outcome.transition}, " if outcome.transition else f"{outcome.verdict} "
     if outcome.number_format:
         # Digits are lost wherever the values lie: sharding has no part in it.

@@ -79,12 +79,51 @@ def signature(outcome: Outcome) -> str:
     match outcome.verdict:
         case Verdict.WRONG | Verdict.SUSPECTED:
             lost = f", {number_format_words(outcome)}" if outcome.number_format else ""
-            return f"{place}: {outcome.op or 'output'}{lost}"
+            lowered = f" as {became}" if (became := late_subject(outcome)) else ""
+            return f"{place}: {outcome.op or 'output'}{lowered}{lost}"
         case Verdict.HANG:
             return place
         case _:
             message = normalise(outcome.message)
             return f"{place}: {message}" if message else place
+
+
+# What a graph's op became in the TT compiler, if that tells one bug from another; first match wins.
+LATE_SUBJECTS = (
+    "fill_cache",
+    "paged_update_cache",
+    "update_cache",
+    "embedding",
+    "rows_scatter",
+    "rows_gather",
+    "scatter",
+    "gather",
+    "sort",
+    "topk",
+    "argmax",
+    "cumsum",
+    "matmul",
+    "dot_general",
+    "prod",
+    "mean",
+    "sum",
+    "max",
+    "min",
+    "pad",
+    "reverse",
+    "point_to_point",
+    "all_to_all",
+    "collective_permute",
+    "reduce_scatter",
+    "all_reduce",
+    "all_gather",
+    "mesh_partition",
+)
+
+
+def late_subject(outcome: Outcome) -> str:
+    """The op of the guilty TTIR or TTNN stage that the case is about; empty for other stages."""
+    return next((name for name in LATE_SUBJECTS if name in outcome.became), "")
 
 
 def number_format_words(outcome: Outcome) -> str:

@@ -76,6 +76,7 @@ class Outcome:
     transition: str = ""  # WRONG: the step of the compiler that made the first wrong stage from a right one
     # WRONG: no element is misplaced, digits are lost; the rule of oracles.stages.numerics that loses them
     number_format: str = ""
+    became: tuple[str, ...] = ()  # WRONG after partitioning: names of the ops that the guilty stage consists of
     stages: dict[str, str] = field(default_factory=dict)  # executed stages: right, wrong, or not judged and why
     injected: str = ""  # the fault that was planted, if it is what made the outcome
 
@@ -87,5 +88,5 @@ class Outcome:
         mismatches = tuple(
             Mismatch(**{**m, "samples": tuple(tuple(s) for s in m["samples"])}) for m in data.get("mismatches", ())
         )
-        operations = tuple(data.get("operations", ()))
-        return cls(**{**data, "verdict": Verdict(data["verdict"]), "mismatches": mismatches, "operations": operations})
+        names = {key: tuple(data.get(key, ())) for key in ("operations", "became")}
+        return cls(**{**data, **names, "verdict": Verdict(data["verdict"]), "mismatches": mismatches})

@@ -20,7 +20,16 @@ from oracles.stages.program import Function, NotUnderstood, Operation, Program, 
 Shards = list[torch.Tensor]  # one tensor per device, in the order of device ids
 
 # Discardable attributes that change nothing in what an op computes.
-HARMLESS = frozenset({"mhlo.frontend_attributes", "sdy.sharding_rule", "sdy.sharding", "tt.has_custom_sharding"})
+HARMLESS = frozenset(
+    {
+        "mhlo.frontend_attributes",
+        "sdy.sharding_rule",
+        "sdy.sharding",
+        "tt.has_custom_sharding",
+        "result_layout",  # of XLA's buffers, as xla_shape
+        "xla_shape",
+    }
+)
 
 
 @dataclass(slots=True)
@@ -48,12 +57,13 @@ class Machine:
             if any(number not in values for number in op.operands):
                 raise NotUnderstood(f"{op.name} inside {function.name} reads a value from around it")
             self.scope = values
-            self.scope = values
             results = self.execute(op, [values[number] for number in op.operands])
             if HANDLERS[op.name].in_place:
                 values[op.operands[0]] = results[0]
             else:
                 values.update(zip(op.results, results, strict=True))
+        if any(number not in values for number in function.returned):
+            raise NotUnderstood(f"{function.name} returns a value from around it")
         return [values[number] for number in function.returned]
 
     def function(self, name: str) -> Function:
@@ -70,11 +80,13 @@ class Machine:
         handler.check(op)
         try:
             results = handler.run(self, op, operands)
-        except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # torch refuses what the stage asks for: an index out of range, a shape that does not fit.
             raise NotUnderstood(f"{op.name}: {str(error).splitlines()[0] if str(error) else error!r}") from error
         if handler.in_place:
             return results
+        if len(results) != len(op.types):
+            raise NotUnderstood(f"{op.name} with {len(op.types)} results")
         return [
             shards if type_ is None else self.fitted(op.name, shards, type_)
             for shards, type_ in zip(results, op.types, strict=True)

@@ -15,8 +15,9 @@ from oracles.stages.machine import formatted, local
 from oracles.stages.numerics import Numerics
 from oracles.stages.program import NotUnderstood, Operation
 
-# Functions that a TTNN binary op may apply around itself: understood only when there are none.
-NO_ACTIVATIONS = {"input_tensor_a_activations": (), "input_tensor_b_activations": ()}
+# Unary functions that TTNN fuses into a binary op, before it on either operand or behind it.
+FUSED = "activations input_tensor_a_activations input_tensor_b_activations"
+_FUNCTIONS = {"abs": torch.abs, "floor": torch.floor, "ceil": torch.ceil, "neg": torch.neg, "sign": torch.sign}
 
 
 def _truth(value: torch.Tensor) -> torch.Tensor:
@@ -24,17 +25,19 @@ def _truth(value: torch.Tensor) -> torch.Tensor:
 
 
 def _binary(names: str, compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
-    @local(names, attributes="activations", fixed=NO_ACTIVATIONS)
+    @local(names, attributes=FUSED)
     def binary(op: Operation, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return _activated(op, compute(a, b))
+        a = _activated(op, "input_tensor_a_activations", a)
+        b = _activated(op, "input_tensor_b_activations", b)
+        return _activated(op, "activations", compute(a, b))
 
 
-def _activated(op: Operation, value: torch.Tensor) -> torch.Tensor:
-    """The result after the unary functions that TTNN fuses behind a binary op."""
-    for activation in op.attributes.get("activations", ()):
-        if activation != {"op_type": "floor"}:
+def _activated(op: Operation, place: str, value: torch.Tensor) -> torch.Tensor:
+    for activation in op.attributes.get(place, ()):
+        function = _FUNCTIONS.get(activation.get("op_type")) if len(activation) == 1 else None
+        if function is None:
             raise NotUnderstood(f"{op.name} with activation {activation}")
-        value = value.floor()
+        value = function(value)
     return value
 
 
@@ -58,14 +61,36 @@ def _divide(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return a / b
     if bool((b == 0).any()):
         raise NotUnderstood("integer division by zero")
-    return torch.div(a, b, rounding_mode="trunc")
+    # The smallest number by -1 overflows: StableHLO and TT wrap, the CPU under torch kills the process.
+    return torch.where(b == -1, -a, torch.div(a, _no_overflow(b), rounding_mode="trunc"))
+
+
+def _no_overflow(divisor: torch.Tensor) -> torch.Tensor:
+    """1 instead of -1, which leaves the same remainder."""
+    return torch.where(divisor == -1, torch.ones_like(divisor), divisor)
+
+
+def _sign(value: torch.Tensor) -> torch.Tensor:
+    """NaN stays (StableHLO spec, sign); torch makes it 0."""
+    return torch.where(value.isnan(), value, torch.sign(value))
 
 
 def _remainder(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The sign of the dividend, as C's % (StableHLO spec, remainder)."""
-    if not a.is_floating_point() and bool((b == 0).any()):
+    return torch.fmod(a, _checked_divisor(b))
+
+
+def _checked_divisor(divisor: torch.Tensor) -> torch.Tensor:
+    if divisor.is_floating_point():
+        return divisor
+    if bool((divisor == 0).any()):
         raise NotUnderstood("integer remainder by zero")
-    return torch.fmod(a, b)
+    return _no_overflow(divisor)
+
+
+def _python_remainder(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The sign of the divisor, as Python's % and torch.remainder (TTNN API, remainder)."""
+    return torch.remainder(a, _checked_divisor(b))
 
 
 _binary("stablehlo.add ttir.add ttnn.add", _add)
@@ -73,6 +98,9 @@ _binary("stablehlo.subtract ttir.subtract ttnn.subtract", torch.sub)
 _binary("stablehlo.multiply ttir.multiply ttnn.multiply", _multiply)
 _binary("stablehlo.divide ttir.div ttnn.divide", _divide)
 _binary("stablehlo.remainder ttir.remainder", _remainder)
+_binary("ttnn.remainder", _python_remainder)
+# Arithmetic for signed types (TTIROps.td, RightShiftOp); in a wide carrier an unsigned value shifts in zeros.
+_binary("ttir.right_shift ttnn.bitwise_right_shift", torch.bitwise_right_shift)
 _binary("stablehlo.maximum ttir.maximum ttnn.maximum", torch.maximum)
 _binary("stablehlo.minimum ttir.minimum ttnn.minimum", torch.minimum)
 _binary("stablehlo.power ttir.pow ttnn.pow_tensor", torch.pow)
@@ -90,26 +118,12 @@ _binary("ttir.gt ttnn.gt", torch.gt)
 _binary("ttir.ge ttnn.ge", torch.ge)
 _unary("stablehlo.abs ttir.abs ttnn.abs", torch.abs)
 _unary("stablehlo.negate ttir.neg ttnn.neg", torch.neg)
-_unary("stablehlo.sign ttir.sign ttnn.sign", torch.sign)
+_unary("stablehlo.sign ttir.sign ttnn.sign", _sign)
 _unary("stablehlo.floor ttir.floor ttnn.floor", torch.floor)
 _unary("stablehlo.ceil ttir.ceil ttnn.ceil", torch.ceil)
 _unary("stablehlo.not ttir.bitwise_not ttnn.bitwise_not", torch.bitwise_not)
 _unary("ttir.logical_not ttnn.logical_not", lambda value: ~_truth(value))
 _unary("stablehlo.is_finite ttir.isfinite ttnn.isfinite", torch.isfinite)
-
-
-@local("ttnn.remainder", attributes="activations", fixed=NO_ACTIVATIONS)
-def ttnn_remainder(op: Operation, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """ttnn.remainder has the sign of the divisor, as Python's % and torch.remainder (TTNN API, remainder)."""
-    if not a.is_floating_point() and bool((b == 0).any()):
-        raise NotUnderstood("integer remainder by zero")
-    return _activated(op, torch.remainder(a, b))
-
-
-@local("ttir.right_shift ttnn.bitwise_right_shift", attributes="activations", fixed=NO_ACTIVATIONS)
-def right_shift(op: Operation, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Arithmetic for signed types (TTIROps.td, RightShiftOp); on a wide carrier an unsigned value shifts in zeros."""
-    return _activated(op, a >> b)
 
 
 _DIRECTIONS = {"EQ": torch.eq, "NE": torch.ne, "LT": torch.lt, "LE": torch.le, "GT": torch.gt, "GE": torch.ge}

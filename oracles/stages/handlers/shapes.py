@@ -18,7 +18,7 @@ def reshape(op: Operation, value: torch.Tensor) -> torch.Tensor:
     return value.reshape(op.type.shape)
 
 
-@local("stablehlo.transpose ttir.permute ttnn.permute", attributes="permutation result_layout xla_shape pad_value")
+@local("stablehlo.transpose ttir.permute ttnn.permute", attributes="permutation pad_value")
 def permute(op: Operation, value: torch.Tensor) -> torch.Tensor:
     """Result dim i is operand dim permutation[i]."""
     return value.permute(op.attributes["permutation"])
@@ -99,7 +99,8 @@ def stablehlo_pad(op: Operation, value: torch.Tensor, filler: torch.Tensor) -> t
     inner = filler.expand(spread).clone()
     inner[tuple(slice(None, None, gap + 1) for gap in interior)] = value
     kept = [
-        slice(max(0, -before), size - max(0, -after)) for before, size, after in zip(low, spread, high, strict=True)
+        slice(max(0, -before), max(0, size - max(0, -after)))
+        for before, size, after in zip(low, spread, high, strict=True)
     ]
     inner = inner[tuple(kept)]
     padded = filler.expand(op.type.shape).clone()
