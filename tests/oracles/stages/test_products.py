@@ -98,7 +98,7 @@ def test_ttnn_matmul_follows_the_number_formats_of_the_chip(run_op: Run) -> None
 def test_integer_products_wrap_in_their_own_type(with_xla: Run) -> None:
     function = """
         func.func @main(%a: tensor<1x2xi32>, %b: tensor<2x1xi32>) -> tensor<1x1xi32> {
-          %0 = stablehlo.dot_general %a, %b, contracting_dims = [1] x [0]
+          %0 = stablehlo.dot_general %a, %b, contracting_dims = [1] x [0], precision = [DEFAULT, DEFAULT]
               : (tensor<1x2xi32>, tensor<2x1xi32>) -> tensor<1x1xi32>
           return %0 : tensor<1x1xi32>
         }

@@ -134,6 +134,23 @@ def test_argmax_as_a_reduce_of_two_operands_finds_the_first(
     assert torch.equal(ours[0], theirs[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "initial"),
+    [
+        ("add", "false"),
+        ("or", "false"),
+        ("maximum", "false"),
+        ("multiply", "true"),
+        ("and", "true"),
+        ("minimum", "true"),
+    ],
+)
+def test_reduce_of_truth_values_knows_arithmetic_as_logic(with_xla: Run, name: str, initial: str) -> None:
+    value = torch.tensor([[True, True], [True, False], [False, False]])
+    ours, theirs = with_xla(reduce_function((3, 2), [1], "i1", name, initial), value)
+    assert ours[0].tolist() == theirs[0].tolist() == [True, initial == "false", False]
+
+
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
 def test_reduce_keeps_nan(with_xla: Run, name: str) -> None:
     value = torch.tensor([[1.0, torch.nan, 2.0], [1.0, 3.0, 2.0]])
