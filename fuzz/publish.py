@@ -127,7 +127,8 @@ def _facts(case: Case, outcome: Outcome, config: TargetConfig, localisation: Loc
         Verdict.SUSPECTED: f"{ops} loses digits if the chip computes as its simulator does ({outcome.number_format})",
     }
     blamed = f", on the way {outcome.transition}" if outcome.transition else ""
-    blamed += f"; {localisation}" if localisation is not None and localisation.passes else ""
+    if localisation is not None and localisation.passes:
+        blamed = f"; {localisation}"
     return Facts(
         what=what.get(outcome.verdict, f"{ops} gives wrong numbers"),
         where=f"stage {outcome.stage}" + (f", op {outcome.op}" if outcome.op else "") + blamed,
