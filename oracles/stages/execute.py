@@ -14,7 +14,7 @@ import torch
 
 import oracles.stages.handlers  # noqa: F401 - fills the machine's table
 from fuzz.case import Mesh, Sharding, TensorSpec, replicated
-from oracles.placement import block_start, take_block
+from oracles.placement import block_shape, block_start, take_block
 from oracles.stages.machine import Machine, Shards
 from oracles.stages.numerics import EXACT, TT, Numerics
 from oracles.stages.program import Function, NotUnderstood, Operation, Program
@@ -109,18 +109,29 @@ def run_stage(
 
 def _local_arguments(program: Program, arguments: Sequence[torch.Tensor], placed: Placement) -> list[Shards]:
     local = []
-    for number, (value, type_) in enumerate(zip(arguments, program.main.types, strict=True)):
+    main = program.main
+    _check_count(len(arguments), len(main.types), "arguments")
+    read = {number for op in main.operations for number in op.operands}
+    for number, (value, type_) in enumerate(zip(arguments, main.types, strict=True)):
         sharding = placed.arguments.get(number)
-        if sharding is not None:
+        if main.parameters[number] in read:
+            if sharding is None:
+                raise NotUnderstood(f"argument {number} is read, and not by {PARTITIONED}")
             local.append(blocks(value, sharding, placed.mesh))
-        elif type_ is not None:  # not used by the partitioned stage, hence by none after it
+        elif type_ is not None:  # nobody reads it, and the compiler does not always cut it
             local.append([torch.zeros(type_.shape, dtype=value.dtype)] * placed.mesh.size)
     return local
+
+
+def _check_count(given: int, wanted: int, what: str) -> None:
+    if given != wanted:
+        raise NotUnderstood(f"@main of {wanted} {what}, not {given}")
 
 
 def _fitted(machine: Machine, arguments: Sequence[Shards]) -> list[Shards]:
     """Arguments as the stage declares them: i64 becomes si32 on the way into TTNN, truth values become bf16."""
     main = machine.program.main
+    _check_count(len(arguments), len(main.types), "arguments")
     return [
         shards if type_ is None else machine.fitted("@main", shards, type_)
         for shards, type_ in zip(arguments, main.types, strict=True)
@@ -128,10 +139,15 @@ def _fitted(machine: Machine, arguments: Sequence[Shards]) -> list[Shards]:
 
 
 def _blocks(computed: Sequence[Shards], results: Sequence[TensorSpec], cut: Sequence[Sharding], mesh: Mesh) -> Outputs:
+    """What each device holds of the outputs. Raises NotUnderstood for blocks that are not the case's."""
     outputs = []
+    _check_count(len(results), len(computed), "results")
     for shards, spec, sharding in zip(computed, results, cut, strict=True):
         per_device = []
+        whole = block_shape(spec.shape, sharding, mesh)
         for device, values in enumerate(shards):
+            if tuple(values.shape) != whole:
+                raise NotUnderstood(f"a result of shape {tuple(values.shape)} where blocks are {whole}")
             start = block_start(spec.shape, sharding, mesh, device)
             valid = [min(size, total - at) for size, total, at in zip(values.shape, spec.shape, start, strict=True)]
             block = take_block(values, [0] * len(valid), valid)

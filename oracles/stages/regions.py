@@ -93,6 +93,18 @@ def with_body(names: str, attributes: str = "", fixed: Mapping[str, Any] | None 
     return decorate
 
 
+def body_of(machine: Machine, op: Operation) -> Body:
+    """The region of an op that combines values of several devices; what it reads from around it must be one value."""
+    (region,) = op.regions
+    outer = {}
+    for number in _captured(region):
+        first, *others = machine.scope[number]
+        if any(not torch.equal(first, other) for other in others):
+            raise NotUnderstood(f"{op.name} whose region reads a value that differs between devices")
+        outer[number] = first
+    return Body(region, machine.numerics, outer)
+
+
 def _captured(region: Function) -> tuple[int, ...]:
     """Values that the region reads from around it."""
     inside = {*region.parameters, *(number for op in region.operations for number in op.results)}

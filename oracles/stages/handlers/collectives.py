@@ -14,7 +14,8 @@ import torch
 
 from fuzz.case import Mesh
 from oracles.stages.machine import Machine, Shards, collective, structural
-from oracles.stages.program import Function, NotUnderstood, Operation
+from oracles.stages.program import NotUnderstood, Operation
+from oracles.stages.regions import Body, body_of
 
 Group = Sequence[int]
 
@@ -29,6 +30,8 @@ _REDUCTIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 def cluster_groups(mesh: Mesh, axis: int) -> list[Group]:
     """Device ids of each group along a cluster axis, in the order of coordinates."""
     rows, columns = _grid(mesh)
+    if axis not in (0, 1):
+        raise NotUnderstood(f"cluster axis {axis}")
     if axis == 0:
         return [[row * columns + column for row in range(rows)] for column in range(columns)]
     return [[row * columns + column for column in range(columns)] for row in range(rows)]
@@ -68,6 +71,11 @@ def _reduced(members: Shards, reduction: str) -> torch.Tensor:
     return reduce(_REDUCTIONS[reduction], members)
 
 
+def _folded(members: Shards, body: Body) -> torch.Tensor:
+    """The values of a group combined by a region, from the first member to the last."""
+    return reduce(lambda a, b: body(a, b)[0], members)
+
+
 def _chunks(value: torch.Tensor, dim: int, count: int) -> Sequence[torch.Tensor]:
     if value.shape[dim] % count:
         raise NotUnderstood(f"{value.shape[dim]} elements in {count} chunks")
@@ -94,20 +102,21 @@ def stablehlo_all_gather(op: Operation, mesh: Mesh, shards: Shards) -> Shards:
 @structural("stablehlo.all_reduce", attributes="replica_groups channel_handle")
 def stablehlo_all_reduce(machine: Machine, op: Operation, operands: list[Shards]) -> list[Shards]:
     """Everyone gets the reduction of its group's values."""
-    reduction = _body(op.regions[0])
+    body = body_of(machine, op)
     return [
-        _on_groups(_groups(op), shards, lambda members: _everyone(_reduced(members, reduction), members))
+        _on_groups(_groups(op), shards, lambda members: _everyone(_folded(members, body), members))
         for shards in operands
     ]
 
 
-@collective("stablehlo.reduce_scatter", attributes="replica_groups scatter_dimension channel_handle")
-def stablehlo_reduce_scatter(op: Operation, mesh: Mesh, shards: Shards) -> Shards:
+@structural("stablehlo.reduce_scatter", attributes="replica_groups scatter_dimension channel_handle")
+def stablehlo_reduce_scatter(machine: Machine, op: Operation, operands: list[Shards]) -> list[Shards]:
     """The reduction of the group's values, member i keeping chunk i."""
-    dim, reduction = op.attributes["scatter_dimension"], _body(op.regions[0])
-    return _on_groups(
-        _groups(op), shards, lambda members: list(_chunks(_reduced(members, reduction), dim, len(members)))
-    )
+    dim, body = op.attributes["scatter_dimension"], body_of(machine, op)
+    return [
+        _on_groups(_groups(op), shards, lambda members: list(_chunks(_folded(members, body), dim, len(members))))
+        for shards in operands
+    ]
 
 
 @collective(
@@ -132,22 +141,6 @@ def collective_permute(op: Operation, mesh: Mesh, shards: Shards) -> Shards:
 def partition_id(op: Operation, mesh: Mesh) -> Shards:
     """The device's own id."""
     return [torch.tensor(device) for device in range(mesh.size)]
-
-
-def _body(region: Function) -> str:
-    """The reduction that a region of one op computes."""
-    names = [op.name for op in region.operations[:-1]]
-    known = {
-        "stablehlo.add": "sum",
-        "stablehlo.multiply": "prod",
-        "stablehlo.maximum": "max",
-        "stablehlo.minimum": "min",
-        "stablehlo.or": "max",
-        "stablehlo.and": "min",
-    }
-    if len(names) != 1 or names[0] not in known:
-        raise NotUnderstood(f"a collective that reduces with {', '.join(names)}")
-    return known[names[0]]
 
 
 # --- TTIR and TTNN (TTIROps.td, TTNNOps.td) ---------------------------------------------------------------------------
