@@ -186,13 +186,18 @@ def run(
 @cli.command()
 @click.argument("finding", required=False, metavar="[ID]")
 @dir_option
+@click.option("--coverage", is_flag=True, help="Show which compiler stages were executed, and what was not understood.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def show(finding: str | None, directory: Path, as_json: bool) -> int:
+def show(finding: str | None, directory: Path, coverage: bool, as_json: bool) -> int:
     """List the findings of a campaign, or show one in full."""
-    from fuzz.report.terminal import finding_text, findings_table
+    from fuzz.report.terminal import coverage_text, finding_text, findings_table
     from fuzz.store import Store
 
     with Store.open(directory) as store:
+        if coverage:
+            stages = store.stages()
+            _print(coverage_text(stages), stages if as_json else None)
+            return NOTHING_NEW
         if finding is not None:
             found = store.finding(finding)
             _print(finding_text(found, directory), found.to_plain() if as_json else None)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +15,11 @@ import torch
 
 from fuzz.case import Case, CaseError
 from fuzz.payloads import values
-from oracles.outcome import Outcome, Verdict
-from oracles.reference import InvalidCase, reference
-from oracles.targets.base import Target, TargetFailure
+from oracles.injection import judge_injected
+from oracles.outcome import MISMATCHING, Outcome, Verdict
+from oracles.reference import Expected, InvalidCase, reference
+from oracles.stagewise import judge_stages
+from oracles.targets.base import Observation, Target, TargetFailure
 from oracles.targets.config import TargetConfig, TargetUnavailable
 from oracles.verdict import compare, same
 
@@ -84,6 +86,18 @@ def _open_plugin(config: TargetConfig, name: str, path: Path) -> Target:
     return PjrtTarget(config, client)
 
 
+def _compared(
+    case: Case, expected: Mapping[str, Expected], observation: Observation, inject: str, clock: _Clock
+) -> Outcome:
+    if observation.compiled is None:
+        clock.enter("compare")
+        return compare(case, expected, observation)
+    clock.enter("execute")
+    if inject:
+        return judge_injected(case, expected, observation.compiled, observation.operations, inject)
+    return judge_stages(case, expected, observation.compiled, observation.operations)
+
+
 @dataclass
 class _Clock:
     """Tells the driver which phase runs, and measures each: name -> seconds."""
@@ -130,13 +144,12 @@ def _judge(target: Target, case: Case, clock: _Clock) -> Outcome:
         return Outcome(Verdict.INVALID, stage="reference", message=str(error))
     try:
         observation = target.run(case, inputs, clock.enter)
-        clock.enter("compare")
-        outcome = compare(case, expected, observation)
-        if outcome.verdict is not Verdict.WRONG:
+        outcome = _compared(case, expected, observation, target.config.inject, clock)
+        if outcome.verdict not in MISMATCHING:
             return outcome
         again = target.run(case, inputs, clock.enter)
-        clock.enter("compare")
-        if not same(observation, again):
+        repeated = _compared(case, expected, again, target.config.inject, clock)
+        if not same(observation, again) or repeated != outcome:
             return replace(outcome, verdict=Verdict.NONDETERMINISTIC, message="two runs of one case differ")
         return outcome
     except TargetFailure as failure:
