@@ -132,8 +132,8 @@ def cli(context: click.Context) -> int:
     "--inject",
     default="",
     metavar="NAME",
-    help="Plant this known bug into every compile, to see whether it is found; `meshfuzz faults` lists them. Default: "
-    "none.",
+    help="Plant this known bug into every compile, to see whether it is found; `meshfuzz faults` lists them; "
+    "default: none.",
 )
 @dir_option
 @click.option("--resume", is_flag=True, help="Go on with the folder's campaign, with its own settings.")
@@ -195,8 +195,10 @@ def show(finding: str | None, directory: Path, coverage: bool, as_json: bool) ->
 
     with Store.open(directory) as store:
         if coverage:
-            stages = store.stages()
-            _print(coverage_text(stages), stages if as_json else None)
+            from oracles.stages.handlers import understood
+
+            stages, ops = store.stages(), understood()
+            _print(coverage_text(stages, ops), {"stages": stages, "ops": ops} if as_json else None)
             return NOTHING_NEW
         if finding is not None:
             found = store.finding(finding)

@@ -124,8 +124,8 @@ def _reduction(finding: Finding) -> str:
     return f"{finding.runs} runs, {'1-minimal' if finding.minimal else 'stopped by its budget before 1-minimal'}"
 
 
-def coverage_text(stages: Mapping[str, Counter[str]]) -> Group:
-    """Which stages were executed, how they were judged, and what was not understood."""
+def coverage_text(stages: Mapping[str, Counter[str]], ops: Mapping[str, Sequence[str]]) -> Group:
+    """Which stages were executed, how they were judged, what was not understood; `ops`: dialects of each known op."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("stage", no_wrap=True)
     for name in ("executed", "right", "wrong", "not judged", "share"):
@@ -138,7 +138,9 @@ def coverage_text(stages: Mapping[str, Counter[str]]) -> Group:
         row = (stage, total - left, told[RIGHT], told[WRONG], left, f"{100 * left / total:.2f} %")
         table.add_row(*(Text(str(cell)) for cell in row))
     lines = [Text(f"{count:6} x {stage}: {reason}") for (stage, reason), count in unknown.most_common()]
-    return Group(table, Text("not judged, and why:"), *lines) if lines else Group(table)
+    per_dialect = Counter(dialect for names in ops.values() for dialect in names)
+    known = ", ".join(f"{dialect} {count}" for dialect, count in per_dialect.most_common())
+    return Group(table, *([Text("not judged, and why:"), *lines] if lines else []), Text(f"ops understood: {known}"))
 
 
 def mismatch_table(case: Case, outcome: Outcome) -> Table:

@@ -7,7 +7,7 @@ that has no entry there raises NotUnderstood: the stage is then not judged, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -213,12 +213,3 @@ def structural(names: str, attributes: str = "", fixed: Mapping[str, Any] | None
         return function
 
     return decorate
-
-
-def dialects(names: Iterable[str]) -> dict[str, list[str]]:
-    """Which dialects each op name serves: the table of what can be executed."""
-    table: dict[str, list[str]] = {}
-    for name in names:
-        dialect, _, op = name.partition(".")
-        table.setdefault(op, []).append(dialect)
-    return table

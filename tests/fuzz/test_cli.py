@@ -16,7 +16,9 @@ from fake_campaign import campaign
 
 from fuzz import cli
 from fuzz.case import Case, dump
+from fuzz.store import Store
 from fuzz.strategies.space import Space
+from oracles.outcome import Outcome, Verdict
 
 
 @dataclass(frozen=True)
@@ -152,3 +154,16 @@ def test_the_command_line_starts_without_torch() -> None:
 
 def _cases() -> list[Case]:
     return [fake_campaign.sample(Space((fake_campaign.MESH,)), 0, index) for index in range(64)]
+
+
+def test_coverage_lists_what_was_not_understood(meshfuzz: Meshfuzz, tmp_path: Path) -> None:
+    with Store.create(tmp_path, {}) as store:
+        for number, said in enumerate(("right", "right", "wrong", "not judged: op ttnn.rope")):
+            store.record(number, "digest", Outcome(Verdict.PASS, stages={"ttnn": said}))
+    result = meshfuzz("show", "--coverage", "--dir", str(tmp_path))
+    assert result.code == 0
+    assert ["ttnn", "3", "2", "1", "1", "25.00", "%"] in [line.split() for line in result.out.splitlines()]
+    assert "1 x ttnn: op ttnn.rope" in result.out
+    plain = json.loads(meshfuzz("show", "--coverage", "--json", "--dir", str(tmp_path)).out)
+    assert plain["stages"] == {"ttnn": {"right": 2, "wrong": 1, "not judged: op ttnn.rope": 1}}
+    assert {"stablehlo", "ttir", "ttnn"} <= set(plain["ops"]["add"])

@@ -71,3 +71,18 @@ def test_a_crash_is_the_same_on_another_day_in_another_thread_and_build() -> Non
     names = {mechanism(case(ROWS), Outcome(Verdict.CRASH, "compile", line)) for line in lines}
     assert len(names) == 1
     assert "Check failed" in names.pop()
+
+
+def test_a_stage_after_partitioning_adds_the_step_and_what_the_op_became() -> None:
+    outcome = replace(SCATTER, stage="ttir", transition="shlo_compiler -> ttir", became=("fill_cache", "slice_static"))
+    assert mechanism(case(ROWS), outcome).startswith("WRONG shlo_compiler -> ttir, scatter as fill_cache: ")
+
+
+def test_lost_digits_are_named_by_their_rule_whatever_is_sharded() -> None:
+    outcome = replace(SCATTER, verdict=Verdict.SUSPECTED, transition="ttir -> ttnn", number_format="tf32_matmul")
+    expected = "SUSPECTED ttir -> ttnn, scatter: suspected: number format tf32_matmul"
+    assert mechanism(case(ROWS), outcome) == expected
+
+
+def test_an_injected_fault_is_always_named() -> None:
+    assert mechanism(case(ROWS), replace(SCATTER, injected="lost_base")).startswith("injected lost_base: WRONG ")

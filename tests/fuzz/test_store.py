@@ -52,6 +52,13 @@ def test_failing_cases_wait_in_the_order_of_their_index_until_they_have_a_bucket
     assert [record.number for record in store.pending()] == [5]
 
 
+def test_what_was_said_of_each_stage_is_counted(store: Store) -> None:
+    told = ({"shlo": "right", "ttir": "wrong"}, {"shlo": "right", "ttir": "not judged: op x"}, {"shlo": "right"}, {})
+    for number, stages in enumerate(told):
+        store.record(number, CASE.digest, Outcome(Verdict.PASS, stages=stages))
+    assert store.stages() == {"shlo": {"right": 3}, "ttir": {"wrong": 1, "not judged: op x": 1}}
+
+
 def test_a_finding_comes_back_as_it_was_with_its_count(store: Store) -> None:
     for number in (3, 9):
         store.record(number, CASE.digest, WRONG)

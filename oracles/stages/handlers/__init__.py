@@ -16,3 +16,13 @@ from oracles.stages.handlers import (  # noqa: F401 - imported for their registr
     shapes,
     shardy,
 )
+from oracles.stages.machine import HANDLERS
+
+
+def understood() -> dict[str, list[str]]:
+    """Which dialects each op name serves: the table of what can be executed."""
+    table: dict[str, list[str]] = {}
+    for name in sorted(HANDLERS):
+        dialect, _, op = name.partition(".")
+        table.setdefault(op, []).append(dialect)
+    return table
