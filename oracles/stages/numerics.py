@@ -47,8 +47,9 @@ RULES = {
         ),
         Rule(
             "tf32_matmul",
-            "f32 matmul keeps 11 significant bits of its first operand and 10 of its second; the products of a group "
-            "are aligned to the largest and rounded half up to 2^(E-10)",
+            "f32 matmul keeps 11 significant bits of its first operand and 10 of its second; in four passes the "
+            "upper 7 and lower 4 of the one meet the upper and lower 5 of the other; the products of a group are "
+            "aligned to the largest and rounded half up to 2^(E-10)",
             "ttnn.matmul on ttsim 1.10.0, Blackhole; tt-metal#42845",
             documented=False,
         ),
@@ -67,8 +68,10 @@ RULES = {
     )
 }
 
-# Products that one pass of the matrix engine adds up before rounding.
+# Products that one pass of the matrix engine adds up before rounding. Not observed: the figures of ttsim do not tell.
 MATMUL_GROUP = 16
+# Significant bits of each operand in the upper pass. Low fidelity, which does only that pass, makes 129 * 1 to 128.
+UPPER_BITS = (7, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,10 @@ class Numerics:
         """`a @ b` for an f32 or bf16 result, batched like torch.matmul."""
         if element != "f32" or not self.has("tf32_matmul"):
             return a.double() @ b.double()
-        return _aligned_matmul(round_significand(a.double(), 11), round_significand(b.double(), 10))
+        exact = a.double() @ b.double()
+        left, right = (torch.where(value.isfinite(), value, 0.0).double() for value in (a, b))
+        aligned = _matmul_in_passes(round_significand(left, 11), round_significand(right, 10))
+        return torch.where(exact.isfinite(), aligned, exact)
 
 
 # StableHLO and TTIR say what each element type holds, and nothing about how a chip computes.
@@ -122,16 +128,36 @@ def round_significand(value: torch.Tensor, bits: int, half_up: bool = False) -> 
     return torch.where(value.isfinite(), result, value)
 
 
+def _matmul_in_passes(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The sum of four passes: upper and lower bits of `a` with upper and lower bits of `b`."""
+    total = torch.zeros_like(a @ b)
+    for left in _split(a, UPPER_BITS[0]):
+        for right in _split(b, UPPER_BITS[1]):
+            if bool(left.any()) and bool(right.any()):
+                total = total + _aligned_matmul(left, right)
+    return total
+
+
+def _split(value: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The upper significant bits of each element, and what is below them."""
+    mantissa, exponent = torch.frexp(value)
+    upper = torch.ldexp((mantissa * 2.0**bits).trunc(), exponent - bits)
+    return upper, value - upper
+
+
 def _aligned_matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Sum of products in which each group of MATMUL_GROUP loses what lies below 2^(E-10), E of its largest product."""
+    """Sum of products in which each group of MATMUL_GROUP loses what lies below 2^(E-10).
+
+    E is the largest sum of two factors' exponents: that 1.5 * 1.5 needs one bit more does not count.
+    """
     total = torch.zeros((), dtype=torch.float64)
     for first in range(0, a.shape[-1], MATMUL_GROUP):
-        products = a[..., first : first + MATMUL_GROUP].unsqueeze(-1) * b[
-            ..., first : first + MATMUL_GROUP, :
-        ].unsqueeze(-3)
-        largest = products.abs().amax(dim=-2, keepdim=True)
-        exponent = torch.frexp(largest)[1] - 1  # frexp's mantissa lies in [0.5, 1)
-        quantum = torch.ldexp(torch.ones_like(largest), exponent - 10)
-        aligned = torch.where(largest > 0, (products / quantum + 0.5).floor() * quantum, products)
-        total = total + aligned.sum(dim=-2)
+        left = a[..., first : first + MATMUL_GROUP].unsqueeze(-1)
+        right = b[..., first : first + MATMUL_GROUP, :].unsqueeze(-3)
+        products = left * right
+        exponents = torch.frexp(left)[1] + torch.frexp(right)[1] - 2  # frexp's mantissa lies in [0.5, 1)
+        # A group of zeros has no largest product, and any exponent does.
+        exponent = torch.where(products != 0, exponents, -1000).amax(dim=-2, keepdim=True)
+        quantum = torch.ldexp(torch.ones((), dtype=torch.float64), exponent - 10)
+        total = total + ((products / quantum + 0.5).floor() * quantum).sum(dim=-2)
     return total

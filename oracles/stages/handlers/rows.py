@@ -137,4 +137,8 @@ def combine(
     if target.dtype is torch.bfloat16 and not numerics.has("bf16_accumulation"):
         wide = target.double().scatter_reduce_(dim, index, source.double(), torch_name)
         return wide.to(target.dtype)
+    if target.dtype is torch.bfloat16:  # torch itself would add in f32 and round once
+        for place in range(index.shape[dim]):
+            target.scatter_reduce_(dim, index.narrow(dim, place, 1), source.narrow(dim, place, 1), torch_name)
+        return target
     return target.scatter_reduce_(dim, index, source, torch_name)
