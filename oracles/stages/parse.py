@@ -45,20 +45,29 @@ def parse(stage: str) -> Program:
         module = ir.Module.parse(text)
     except ir.MLIRError as error:
         raise NotUnderstood(f"the stage does not parse: {str(error).splitlines()[-1].strip()}") from error
+    try:
+        return _program(module, _device_mesh(text))
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        # The bindings have no way to read it, a complex constant for example.
+        raise NotUnderstood(f"the stage cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _program(module: ir.Module, device_mesh: Mesh | None) -> Program:
     reader = _Reader()
     functions = {}
-    mesh = _device_mesh(text)
+    meshes = []
     for view in module.body.operations:
         op = view.operation
         if op.name == "func.func":
             function = reader.function(ir.StringAttr(op.attributes["sym_name"]).value, op.regions[0])
             functions[function.name] = function
         elif op.name == "sdy.mesh":
-            mesh = _axes(str(op.attributes["mesh"]))
+            meshes.append(_axes(str(op.attributes["mesh"])))
         else:
             raise NotUnderstood(f"op {op.name} at module level")
-    if "main" not in functions or mesh is None:
-        raise NotUnderstood("the stage has no @main or no mesh")
+    mesh = meshes[0] if meshes else device_mesh  # between two passes a module may have both
+    if "main" not in functions or mesh is None or len(meshes) > 1:
+        raise NotUnderstood("the stage has no @main, or not one mesh")
     return Program(functions, mesh)
 
 
@@ -114,6 +123,8 @@ def _axes(text: str) -> Mesh:
     axes = re.findall(r'"([^"]+)"=(\d+)', text)
     if not axes:
         return Mesh((1,), ("device",))
+    if "device_ids" in text:
+        raise NotUnderstood(f"mesh {text} with an order of its own")
     return Mesh(tuple(int(size) for _, size in axes), tuple(name for name, _ in axes))
 
 
