@@ -28,6 +28,7 @@ def update_cache(op: Operation, cache: torch.Tensor, value: torch.Tensor, positi
     """One position, the same for every user, gets the value: [1, heads, users, width]."""
     if position.numel() != 1 or value.shape[0] != 1:
         raise NotUnderstood(f"{op.name} of {position.numel()} positions")
+    _check_positions(op, position)
     updated = cache.clone()
     first, users = op.attributes["batch_offset"], value.shape[2]
     updated[first : first + users, :, int(position)] = value[0].transpose(0, 1)
@@ -37,6 +38,13 @@ def update_cache(op: Operation, cache: torch.Tensor, value: torch.Tensor, positi
 @in_place("ttnn.paged_update_cache", fixed={"share_cache": False})
 def paged_update_cache(op: Operation, cache: torch.Tensor, value: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """User u's position[u] gets the value: [1, users, heads, width]."""
+    _check_positions(op, position)
     updated = cache.clone()
     updated[torch.arange(cache.shape[0]), :, position.long()] = value[0]
     return updated
+
+
+def _check_positions(op: Operation, position: torch.Tensor) -> None:
+    """Torch would count negative ones from the end."""
+    if bool((position < 0).any()):
+        raise NotUnderstood(f"{op.name} at a negative position")

@@ -158,7 +158,10 @@ def clamp_tensor(op: Operation, value: torch.Tensor, low: torch.Tensor, high: to
 @local("ttir.clamp_scalar ttnn.clamp_scalar", attributes="min max")
 def clamp_scalar(op: Operation, value: torch.Tensor) -> torch.Tensor:
     """min(max(value, min), max) (TTIROps.td, ClampScalarOp)."""
-    return value.clamp(op.attributes["min"], op.attributes["max"])
+    low, high = op.attributes["min"], op.attributes["max"]
+    # torch would clamp integers between floats in f32, and refuses a bound that bf16 cannot hold.
+    wide = value.double() if isinstance(low, float) or isinstance(high, float) else value
+    return wide.clamp(low, high)
 
 
 @local("stablehlo.convert")
