@@ -146,7 +146,6 @@ def test_the_table_has_ops_that_serve_all_three_dialects() -> None:
         assert {"stablehlo", "ttir", "ttnn"} <= set(served[name])
 
 
-
 # --- devices ---------------------------------------------------------------------------------------------------------
 
 
