@@ -36,9 +36,9 @@ SUBJECTS = (
 
 def mechanism(case: Case, outcome: Outcome) -> str:
     """The bucket key of a reduced case: where, what, and on which operands. An injected fault is always named."""
-    planted = f"injected {outcome.injected}: " if outcome.injected else ""
     if outcome.verdict not in MISMATCHING:
-        return planted + signature(outcome)
+        return signature(outcome)
+    planted = f"injected {outcome.injected}: " if outcome.injected else ""
     subject = next((name for name in SUBJECTS if name in outcome.operations), outcome.op)
     if not case.nodes:
         subject = "resharding"

@@ -74,8 +74,12 @@ def normalise(message: str) -> str:
 
 
 def signature(outcome: Outcome) -> str:
-    """What kind of failure this is, in one readable line; equal for failures that look alike."""
-    place = f"{outcome.verdict} {outcome.stage or 'start'}"
+    """What kind of failure this is, in one readable line; equal for failures that look alike.
+
+    An injected fault is always named: it must never reduce to a bug that the compiler has.
+    """
+    planted = f"injected {outcome.injected}: " if outcome.injected else ""
+    place = f"{planted}{outcome.verdict} {outcome.stage or 'start'}"
     match outcome.verdict:
         case Verdict.WRONG | Verdict.SUSPECTED:
             lost = f", {number_format_words(outcome)}" if outcome.number_format else ""

@@ -85,6 +85,12 @@ def test_the_signature_of_a_wrong_result_is_stage_and_op() -> None:
     assert signature(Outcome(Verdict.WRONG, "ttir", "7 elements differ", op="gather")) == "WRONG ttir: gather"
 
 
+def test_an_injected_fault_never_looks_like_a_bug_of_the_compiler() -> None:
+    """The reducer keeps the signature: it must not slip from a planted bug to one that the compiler really has."""
+    planted = Outcome(Verdict.WRONG, "ttir", "7 elements differ", op="gather", injected="lost_base")
+    assert signature(planted) == "injected lost_base: WRONG ttir: gather"
+
+
 def test_the_stage_is_part_of_the_signature() -> None:
     assert signature(Outcome(Verdict.HANG, "compile")) != signature(Outcome(Verdict.HANG, "execute"))
 
