@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from fuzz.case import Case, dump
+from fuzz.case import Case, CaseError, dump
 from fuzz.mechanism import blame_resharding, mechanism
 from fuzz.reduce.order import complexity
+from fuzz.reduce.passes.graph import feed
 from fuzz.signature import signature
 from fuzz.store import Finding, State, Witness
 from fuzz.triage import ANY_CASE, Pattern, earliest_wrong, pattern
@@ -47,12 +48,29 @@ class Start:
 
 
 def starting_point(number: int, case: Case, outcome: Outcome, run: Run) -> Start:
-    """Cut a wrong case down to the first op that is wrong; other failures start from the live graph."""
+    """Cut a wrong case down to the first op that is wrong, alone if that fails; others start from the live graph."""
     if outcome.verdict in MISMATCHING:
         found = earliest_wrong(case, run)
         if found is not None:
-            return Start(number, case, *found)
+            return Start(number, case, *(_alone(*found, run) or found))
     return Start(number, case, case.live(), outcome)
+
+
+def _alone(case: Case, outcome: Outcome, run: Run) -> tuple[Case, Outcome] | None:
+    """The last op with inputs for operands, if that fails as the case does.
+
+    What its operands come from must not get into the signature: the reducer would have to keep it.
+    """
+    *before, last = case.nodes
+    try:
+        candidates = tuple(feed(case, [node.name for node in before], case.outputs))
+    except CaseError:  # a target may fail on a graph that torch rejects, and then nobody knows the operands' shapes
+        return None
+    for candidate in candidates:
+        found = replace(run(candidate), op=last.op)
+        if signature(replace(found, became=())) == signature(replace(outcome, became=())):
+            return candidate, found
+    return None
 
 
 def unreduced(start: Start) -> Finding:
