@@ -10,10 +10,10 @@ from oracles.stages.numerics import round_significand
 from oracles.stages.program import Operation
 
 
-@local("injected.round_significand", attributes="bits")
+@local("injected.round_significand", attributes="bits half_up")
 def rounded(op: Operation, value: torch.Tensor) -> torch.Tensor:
-    """The value as a float with that many significant bits holds it."""
-    nearest = round_significand(value.double(), op.attributes["bits"])
+    """The value as a float with that many significant bits holds it; ties go to even, or up."""
+    nearest = round_significand(value.double(), op.attributes["bits"], op.attributes.get("half_up", False))
     return nearest.to(value.dtype)
 
 

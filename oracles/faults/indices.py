@@ -20,7 +20,7 @@ _WRITE = "ttir.rows_scatter"
 @fault("ttir", at=_READ, like="tt-metal#42845")
 def flat_index_11_bits(scene: Scene, op: Operation) -> Sequence[Operation] | None:
     """The flat index of a gather is computed in floats with 11 significant bits: 2609 becomes 2610."""
-    return _through_float(scene, op, 11)
+    return _through_float(scene, op, 11, half_up=True)  # as the matrix unit rounds
 
 
 @fault("ttir", at=_READ, like="tt-xla#5116")
@@ -89,21 +89,20 @@ def sum_for_extremum(scene: Scene, op: Operation) -> Sequence[Operation] | None:
     return [replace(op, attributes={**op.attributes, key: "sum"})]
 
 
-def _through_float(scene: Scene, op: Operation, bits: int) -> Sequence[Operation] | None:
+def _through_float(scene: Scene, op: Operation, bits: int, half_up: bool = False) -> Sequence[Operation] | None:
     """The gather with its components combined to one, and that rounded."""
     sizes = op.attributes["sizes"]
     total = math.prod(sizes)
     if total <= 1 << bits:
         return None  # every index is exact
     if len(sizes) == 1:
-        return _with_index(scene, op, "injected.round_significand", bits=bits)
+        return _with_index(scene, op, "injected.round_significand", bits=bits, half_up=half_up)
     if op.attributes["fill_out_of_bounds"] or any(window != 1 for window in op.attributes["windows"]):
         return None
     flat = _flat_index(scene, op)
     type_ = scene.types[op.operands[1]]
-    number = scene.make(
-        "injected.round_significand", flat[-1].results, replace(type_, shape=flat[-1].type.shape), bits=bits
-    )
+    type_ = replace(type_, shape=flat[-1].type.shape)
+    number = scene.make("injected.round_significand", flat[-1].results, type_, bits=bits, half_up=half_up)
     attributes = {**op.attributes, "sizes": (total,), "windows": (1,)}
     gather = replace(op, operands=(op.operands[0], *number.results), attributes=attributes)
     return [*flat, number, gather]
