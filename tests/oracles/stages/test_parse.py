@@ -153,6 +153,13 @@ def test_ttir_inside_its_device_module_is_read() -> None:
     assert program.main.operations[2].type == TensorType((2, 8), "i64")
 
 
+def test_properties_and_discardable_attributes_of_one_op_are_read_together() -> None:
+    both = TTIR.replace("step = [1 : i32, 1 : i32]}>", "step = [1 : i32, 1 : i32]}> {tt.mark}")
+    assert parse(both).main.operations[2].attributes == {
+        "begins": (0, 0), "ends": (2, 8), "step": (1, 1), "tt.mark": True,
+    }  # fmt: skip
+
+
 def test_operands_are_the_values_they_name() -> None:
     constant, add, cut, end = parse(TTIR).main.operations
     (argument,) = parse(TTIR).main.parameters

@@ -199,10 +199,10 @@ def test_pad_spreads_and_then_adds_or_cuts_at_the_edges(
 
 
 def test_pad_may_cut_into_its_own_padding(run_op: Run) -> None:
-    """Low 2 and high -3 of two elements leave one of the padding."""
-    attributes = {"edge_padding_low": (2,), "edge_padding_high": (-3,), "interior_padding": (0,)}
-    (result,) = run_op("stablehlo.pad", [torch.tensor([5, 6]), torch.tensor(-1)], typed((1,)), attributes)
-    assert result.tolist() == [-1]
+    """Low 4 and high -7 of five elements leave two of the padding."""
+    attributes = {"edge_padding_low": (4,), "edge_padding_high": (-7,), "interior_padding": (0,)}
+    (result,) = run_op("stablehlo.pad", [torch.arange(5), torch.tensor(-1)], typed((2,)), attributes)
+    assert result.tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize("name", ["ttir.pad", "ttnn.pad"])
