@@ -59,6 +59,8 @@ class Machine:
             self.scope = values
             results = self.execute(op, [values[number] for number in op.operands])
             if HANDLERS[op.name].in_place:
+                if function is not self.program.functions.get("main") and op.operands[0] in function.parameters:
+                    raise NotUnderstood(f"{op.name} changes a value of the caller of {function.name}")
                 values[op.operands[0]] = results[0]
             else:
                 values.update(zip(op.results, results, strict=True))

@@ -89,6 +89,8 @@ class Numerics:
     def store(self, value: torch.Tensor, element: str) -> torch.Tensor:
         """The value as a tensor of that element type holds it; without `storage`, as wide as torch goes."""
         if self.has("storage") or element == "i1":
+            if element == "bf16" and value.dtype is torch.float64:
+                value = round_significand(value, 8)  # torch goes by way of f32, which rounds twice
             return wrapped(value.to(carrier(element)), element)
         return value.to(torch.float64 if element in FLOATS else torch.int64)
 

@@ -44,12 +44,19 @@ def parse(stage: str) -> Program:
     try:
         module = ir.Module.parse(text)
     except ir.MLIRError as error:
-        raise NotUnderstood(f"the stage does not parse: {str(error).splitlines()[-1].strip()}") from error
+        raise NotUnderstood(f"the stage does not parse: {cause(error)}") from error
     try:
         return _program(module, _device_mesh(text))
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         # The bindings have no way to read it, a complex constant for example.
         raise NotUnderstood(f"the stage cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def cause(error: ir.MLIRError) -> str:
+    """The first error that MLIR names, without its place."""
+    lines = str(error).splitlines()
+    first = next((line for line in lines if "error:" in line), lines[-1])
+    return first.rpartition("error:")[2].strip()
 
 
 def _program(module: ir.Module, device_mesh: Mesh | None) -> Program:

@@ -21,7 +21,7 @@ from jaxlib.mlir.dialects import func, sdy, stablehlo
 
 from fuzz.case import Mesh, Sharding, replicated
 from oracles.stages.machine import HARMLESS
-from oracles.stages.parse import named_attributes, spell_out_truth_values
+from oracles.stages.parse import cause, named_attributes, spell_out_truth_values
 from oracles.stages.program import NotUnderstood
 
 FILL_MARK = "tt.fill_out_of_bounds"
@@ -46,7 +46,7 @@ def device_program(stage: str) -> DeviceProgram:
     try:
         source = ir.Module.parse(spell_out_truth_values(stage))
     except ir.MLIRError as error:
-        raise NotUnderstood(f"the stage does not parse: {str(error).splitlines()[-1].strip()}") from error
+        raise NotUnderstood(f"the stage does not parse: {cause(error)}") from error
     functions = [op for op in source.body.operations if op.operation.name == "func.func"]
     main = next(function for function in functions if function.sym_name.value == "main")
     mesh = _mesh(source)

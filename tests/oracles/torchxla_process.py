@@ -8,12 +8,14 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from fuzz.case import Mesh, MeshfuzzError, load
 from fuzz.ops.core import Moves, Op, register
 from fuzz.payloads import values
+from oracles.targets import torchxla
 from oracles.targets.base import Block, TargetFailure
 from oracles.targets.config import TargetConfig
 from oracles.targets.torchxla import TorchXLA
@@ -53,11 +55,13 @@ def main() -> None:
         stages: list[str] = []
         try:
             inputs = {value.name: values(value.spec, value.payload) for value in case.inputs}
-            observation = target.run(case, inputs, stages.append)
+            with patch.object(torchxla, "_operations", wraps=torchxla._operations) as operations:
+                observation = target.run(case, inputs, stages.append)
+            ((program,), _) = operations.call_args
             report[path.stem] = {
                 "outputs": [plain(blocks) for blocks in observation.outputs],
                 "operations": observation.operations,
-                "constraints": observation.stages["hlo"].count('custom_call_target="Sharding"'),
+                "constraints": program.count('custom_call_target="Sharding"'),
                 "stages": stages,
             }
         except TargetFailure as failure:

@@ -15,9 +15,21 @@ from oracles.stages.machine import formatted, local
 from oracles.stages.numerics import Numerics
 from oracles.stages.program import NotUnderstood, Operation
 
+
+def _sign(value: torch.Tensor) -> torch.Tensor:
+    """NaN stays (StableHLO spec, sign); torch makes it 0."""
+    return torch.where(value.isnan(), value, torch.sign(value))
+
+
 # Unary functions that TTNN fuses into a binary op, before it on either operand or behind it.
 FUSED = "activations input_tensor_a_activations input_tensor_b_activations"
-_FUNCTIONS = {"abs": torch.abs, "floor": torch.floor, "ceil": torch.ceil, "neg": torch.neg, "sign": torch.sign}
+_FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "abs": torch.abs,
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "neg": torch.neg,
+    "sign": _sign,
+}
 
 
 def _truth(value: torch.Tensor) -> torch.Tensor:
@@ -68,11 +80,6 @@ def _divide(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _no_overflow(divisor: torch.Tensor) -> torch.Tensor:
     """1 instead of -1, which leaves the same remainder."""
     return torch.where(divisor == -1, torch.ones_like(divisor), divisor)
-
-
-def _sign(value: torch.Tensor) -> torch.Tensor:
-    """NaN stays (StableHLO spec, sign); torch makes it 0."""
-    return torch.where(value.isnan(), value, torch.sign(value))
 
 
 def _remainder(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
