@@ -23,7 +23,7 @@ def neighbour_chunk(scene: Scene, op: Operation) -> Sequence[Operation] | None:
     """A device that keeps one chunk of a tensor keeps the next device's."""
     (whole,), dim = op.operands, op.attributes["dim"]
     type_ = scene.types[whole]
-    parts = _chunks(scene, "ttir", whole, dim, type_.shape[dim] // op.type.shape[dim])
+    parts = _chunks(scene, whole, dim, type_.shape[dim] // op.type.shape[dim], type_)
     if len(parts) == 1:
         return None
     numbers = [part.results[0] for part in parts]
@@ -39,7 +39,7 @@ def reversed_all_gather(scene: Scene, op: Operation) -> Sequence[Operation] | No
     if count == 1:
         return None
     gathered = scene.make(op.name, op.operands, op.type, **op.attributes)
-    parts = _chunks(scene, "ttir", gathered.results[0], dim, count, op.type)
+    parts = _chunks(scene, gathered.results[0], dim, count, op.type)
     numbers = tuple(part.results[0] for part in reversed(parts))
     return [gathered, *parts, replace(op, name="ttir.concat", operands=numbers, attributes={"dim": dim})]
 
@@ -75,11 +75,8 @@ def unaligned_all_gather(scene: Scene, op: Operation) -> Sequence[Operation] | N
     return [gathered, replace(op, name="injected.unwritten", operands=gathered.results, attributes=cut)]
 
 
-def _chunks(
-    scene: Scene, dialect: str, whole: int, dim: int, count: int, type_: TensorType | None = None
-) -> list[Operation]:
-    """Slices of equal size along a dim."""
-    type_ = type_ or scene.types[whole]
+def _chunks(scene: Scene, whole: int, dim: int, count: int, type_: TensorType) -> list[Operation]:
+    """Slices of equal size along a dim of a value of that type."""
     shape = list(type_.shape)
     shape[dim] //= count
     parts = []
@@ -88,7 +85,7 @@ def _chunks(
         begins[dim], ends[dim] = number * shape[dim], (number + 1) * shape[dim]
         parts.append(
             scene.make(
-                f"{dialect}.slice_static",
+                "ttir.slice_static",
                 (whole,),
                 TensorType(tuple(shape), type_.element),
                 begins=tuple(begins),

@@ -76,7 +76,7 @@ class Journal:
         with self.path.open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
+    def of(self, kind: str) -> list[Any]:
         return [entry[kind] for entry in self.entries if kind in entry]
 
 
@@ -196,21 +196,27 @@ def started(options: argparse.Namespace, number: int, folder: Path) -> subproces
 
 
 def run_all(options: argparse.Namespace, folder: Path) -> list[Journal]:
-    """Start the processes, and start again what the compiler ends."""
+    """Start the processes, and start again what the compiler ends, as long as it gets on."""
+    journals = [folder / f"journal{number}" for number in range(options.processes)]
+    reached = [_size(journal) for journal in journals]
     running = {number: started(options, number, folder) for number in range(options.processes)}
     while running:
         for number, process in tuple(running.items()):
-            before = (folder / f"journal{number}").stat().st_size if (folder / f"journal{number}").exists() else 0
             try:
                 code = process.wait(timeout=1)
             except subprocess.TimeoutExpired:
                 continue
             del running[number]
-            if code and before:
-                running[number] = started(options, number, folder)
-            elif code:
+            if code and _size(journals[number]) == reached[number]:
                 raise RuntimeError(f"process {number} ended with {code}: see {folder}/log{number}")
-    return [Journal(folder / f"journal{number}") for number in range(options.processes)]
+            if code:
+                reached[number] = _size(journals[number])
+                running[number] = started(options, number, folder)
+    return [Journal(journal) for journal in journals]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 @dataclass(frozen=True)
@@ -294,9 +300,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=300, help="of one seed")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--faults", default=",".join(FAULTS), help="names; default: all")
-    parser.add_argument(
-        "--reduced-seeds", type=int, default=10, help="reduce what so many seeds find"
-    )
+    parser.add_argument("--reduced-seeds", type=int, default=10, help="reduce what so many seeds find")
     parser.add_argument("--folder", help="keep journals and logs there, and go on from them; default: a new one")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--journal", type=Path, help=argparse.SUPPRESS)

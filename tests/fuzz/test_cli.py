@@ -71,6 +71,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["run", "--mesh", "4x4"], "mesh 4x4 does not fit 2x2: give a larger --mock"),
         (["run", "--mock", "off"], "--mock off needs --mesh: the mesh of your chips"),
         (["run", "--dtype", "f64"], "unknown dtype f64: use f32, bf16, i32, i64, bool"),
+        (["run", "--inject", "nothing"], "unknown fault 'nothing': `meshfuzz faults` lists them"),
+        (["run", "--inject", "lost_base", "--mesh", "1x2", "--mock", "off"], "--inject needs --target tt and a mock"),
         (["run", "--cases", "0"], "Invalid value for '--cases': 0 is not in the range x>=1."),
         (["run", "--cass", "1"], "--cases"),
         (["prove", "nothing.py"], "File 'nothing.py' does not exist"),
@@ -116,6 +118,14 @@ def test_show_of_an_unknown_finding_says_so(meshfuzz: Meshfuzz, finished: Path) 
     result = meshfuzz("show", "zzz", "--dir", str(finished))
     assert result.code == 2
     assert "no finding 'zzz'" in result.err
+
+
+def test_faults_are_listed_for_people_and_programs(meshfuzz: Meshfuzz) -> None:
+    table = meshfuzz("faults").out
+    assert max(map(len, table.splitlines())) <= 80
+    listed = json.loads(meshfuzz("faults", "--json").out)
+    assert {"name", "stage", "like", "doc"} == set(listed[0])
+    assert all(fault["name"] in table for fault in listed)
 
 
 def test_reduce_prints_the_minimal_case(meshfuzz: Meshfuzz, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump
+from fuzz.case import Case, CaseError, Input, Mesh, Node, Output, Payload, TensorSpec, dump
 from fuzz.pool import ExportFailed
-from fuzz.publish import publish
+from fuzz.publish import publish, script
 from fuzz.store import Finding, Script, State
 from oracles.localisation import Localisation
 from oracles.outcome import Outcome, Verdict
@@ -56,8 +56,8 @@ def test_both_forms_are_written_beside_each_other_and_proven(tmp_path: Path) -> 
         ("torch", True, "bug present: got 5"),
         ("stablehlo", True, "bug present: got 5"),
     ]
-    for script in scripts:
-        compile((tmp_path / script.path).read_text(), script.path, "exec")
+    for written in scripts:
+        compile((tmp_path / written.path).read_text(), written.path, "exec")
     assert "flip" in (tmp_path / scripts[0].path).read_text()
     assert "module { constant }" in (tmp_path / scripts[1].path).read_text()
 
@@ -66,6 +66,13 @@ def test_a_script_names_the_guilty_pass(tmp_path: Path) -> None:
     blamed = Localisation(Verdict.WRONG, ("Fusing (fuse)",), "shlo_compiler")
     torch_form, _ = publish(replace(FINDING, localisation=blamed), tmp_path, TargetConfig("tt", MESH), lambda _: MODULE)
     assert "; wrong after Fusing (fuse), on the way to shlo_compiler\n" in (tmp_path / torch_form.path).read_text()
+
+
+def test_no_script_shows_a_bug_that_is_injected(tmp_path: Path) -> None:
+    planted = replace(FINDING, outcome=replace(FINDING.outcome, injected="lost_base"))
+    assert publish(planted, tmp_path, TargetConfig("tt", MESH), lambda _: MODULE) == ()
+    with pytest.raises(CaseError, match="fault lost_base is injected"):
+        script(planted.case, planted.outcome, "torch", TargetConfig("tt", MESH), lambda _: MODULE)
 
 
 def test_a_form_that_cannot_be_written_says_why_and_the_other_stands(tmp_path: Path) -> None:
