@@ -17,6 +17,8 @@ from fuzz.ops.operands import Range, any_dim
 if TYPE_CHECKING:
     from fuzz.ops.scope import Scope, Value
 
+# Vocabularies in small: positions past 256 do not fit bf16.
+VOCABULARIES = (300, 1025, 600)
 # Expert counts of routers, one group, and a beam; limited by the extent.
 TOP = (2, 1, 4, 8, 6, 3, 50)
 BF16_CONSECUTIVE = 256
@@ -25,8 +27,12 @@ BF16_CONSECUTIVE = 256
 def _operand(scope: Scope) -> tuple[Value, int, Range]:
     """What to order, along which dim, and the range of the positions: stated only where no values tie along it."""
     if scope.chance(60):
-        shape = scope.shape()
-        dim = scope.integer(0, len(shape) - 1)
+        if scope.chance(40):
+            shape: tuple[int, ...] = (scope.choose((4, 2, 8)), scope.choose(VOCABULARIES))
+            dim = 1
+        else:
+            shape = scope.shape()
+            dim = scope.integer(0, len(shape) - 1)
         holding = [d for d in scope.dtypes if d in NUMBERS and (d != "bf16" or shape[dim] <= BF16_CONSECUTIVE)]
         x = scope.new_ranked(shape, scope.choose(holding or ["f32"]), dim)
         return x, dim, {"low": 0, "high": shape[dim]}

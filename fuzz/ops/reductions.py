@@ -41,9 +41,16 @@ def _draw_mean(scope: Scope) -> Value:
 
 
 def _draw_extreme(scope: Scope, op: str) -> Value:
-    x = scope.data(dtypes=NUMBERS)
+    x = _below_zero(scope) if scope.chance(35) else scope.data(dtypes=NUMBERS)
     known = integer_range(x.dtype, x.low, x.high)
     return scope.apply(op, x, **known, dim=_dims(scope, x), keepdim=scope.chance(40))
+
+
+def _below_zero(scope: Scope) -> Value:
+    """Negative values, as logarithms of probabilities are: zeros that do not belong there are larger."""
+    shape = scope.shape()
+    dtype = scope.choose([name for name in scope.dtypes if name in NUMBERS] or FLOATS)
+    return scope.new_ranked(shape, dtype, scope.integer(0, len(shape) - 1), negative=True)
 
 
 def _draw_logical(scope: Scope, op: str) -> Value:

@@ -19,6 +19,8 @@ from fuzz.ops.core import FLOATS, INTEGERS, Accumulates, Chooses, Moves, get, in
 
 T = TypeVar("T")
 
+# Integers of up to 25 bits lose digits in f32, and a sum of 64 of them still fits 32 bits.
+WIDE_INTEGERS = 1 << 25
 # Sizes on which tiles (32), shards (2, 4, 8) and index widths divide or just do not; the odd ones are their own class.
 DIM_SIZES = (8, 4, 16, 32, 2, 64, 24, 12)
 ODD_SIZES = (1, 3, 5, 7, 9, 17, 31, 33)
@@ -133,6 +135,9 @@ class Scope:
 
     def new_data(self, shape: tuple[int, ...], dtype: str, *, distinct: bool = False, small: bool = False) -> Value:
         """A new input. Position-encoding by default; small nonzero integers where sums should stay exact."""
+        if dtype == "i32" and not (distinct or small) and self.chance(25):
+            # Not i64: products would leave the 32 bits that the TT compiler has for them.
+            return self._input(shape, dtype, Payload("boundary", -WIDE_INTEGERS, WIDE_INTEGERS, 0, self.integer(0, 3)))
         if dtype == "bool":
             kind = "mask"
         else:
@@ -140,13 +145,14 @@ class Scope:
         payload = Payload(kind, seed=self.integer(0, 3))
         return self._input(shape, dtype, payload, distinct=kind == "position" and dtype != "bf16")
 
-    def new_ranked(self, shape: tuple[int, ...], dtype: str, dim: int) -> Value:
-        """A new input without ties along `dim`, in pseudo-random order: what orderings need.
+    def new_ranked(self, shape: tuple[int, ...], dtype: str, dim: int, *, negative: bool = False) -> Value:
+        """A new input without ties along `dim`, in pseudo-random order: what orderings need. `negative`: all below 0.
 
         bf16 holds consecutive integers to 256 only: `shape[dim]` must not exceed that for it.
         """
-        payload = Payload("permutation", 0, max(shape[dim], 128), dim, self.integer(0, 3))
-        return self._input(shape, dtype, payload)
+        count = max(shape[dim], 128)
+        low, high = (-count, 0) if negative else (0, count)
+        return self._input(shape, dtype, Payload("permutation", low, high, dim, self.integer(0, 3)))
 
     def mask(self, shape: tuple[int, ...]) -> Value:
         return self.like(shape, "bool")
@@ -164,11 +170,17 @@ class Scope:
         return self.new_index(shape, extent, negative=negative)
 
     def new_index(
-        self, shape: tuple[int, ...], extent: int, *, kinds: Sequence[str] = (), negative: bool = False
+        self,
+        shape: tuple[int, ...],
+        extent: int,
+        *,
+        kinds: Sequence[str] = (),
+        negative: bool = False,
+        low: int = 0,
     ) -> Value:
-        """A new index input: random, boundaries, duplicates, monotone or constant."""
+        """A new index input: random, boundaries, duplicates, monotone or constant; none below `low`."""
         options = kinds or ("random", "boundary", "duplicates", "monotone", "random", "constant")
-        low = -extent if negative and self.chance(25) else 0
+        low = -extent if negative and self.chance(25) else low
         return self._input(shape, "i64", Payload(self.choose(options), low, extent, 0, self.integer(0, 3)))
 
     def new_unique_index(self, shape: tuple[int, ...], extent: int, dim: int = 0) -> Value:

@@ -45,8 +45,12 @@ def _draw_reshape(scope: Scope) -> Value:
 
 
 def _draw_permute(scope: Scope) -> Value:
-    x = scope.data(2)
-    return scope.apply("permute", x, distinct=x.distinct, dims=tuple(_permuted(scope, x.rank)))
+    # A rotation of three or more dims differs from its inverse: one applied the wrong way round shows.
+    rotated = scope.chance(50)
+    x = scope.data(3 if rotated else 2)
+    first = scope.integer(1, x.rank - 1)
+    dims = [*range(first, x.rank), *range(first)] if rotated else _permuted(scope, x.rank)
+    return scope.apply("permute", x, distinct=x.distinct, dims=tuple(dims))
 
 
 def _draw_transpose(scope: Scope) -> Value:

@@ -17,10 +17,10 @@ from fuzz.strategies.shardings import constrain_nodes, draw_outputs, draw_plan, 
 from fuzz.strategies.space import Space
 
 # Relative weight of a family per drawn op: indexed memory ops are what this project is about, the rest is glue.
-FAMILY_WEIGHTS = {"indexed read": 5, "indexed write": 5, "ordering": 2, "shape": 2, "reduction": 2}
+FAMILY_WEIGHTS = {"indexed read": 5, "indexed write": 4, "ordering": 4, "shape": 3, "reduction": 4}
 # torch_xla computes a mean scatter on the host, so it never reaches a compiler yet.
 RARE_OPS = frozenset({"scatter_reduce_mean"})
-MOTIF_PERCENT = 45
+MOTIF_PERCENT = 55
 # A case holds at most this many full-size values (inputs, float64 references, shards): what one may take of the limit.
 VALUES_PER_CASE = 16
 

@@ -9,13 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fuzz.ops.core import FLOATS, NUMBERS
 from fuzz.ops.scope import Scope, Value
 
 # Flat extents at which index arithmetic has failed: significands of 8 and 11 bits, 16-bit integers, f32.
-FLAT_INDEX_BOUNDARIES = (128, 256, 512, 2048, 4096, 65536)
+# The last is 16 bits on each of two shards.
+FLAT_INDEX_BOUNDARIES = (128, 256, 512, 2048, 4096, 65536, 131072, 131072)
+# Rows and columns of a table with 49184 elements past 2^24, where f32 no longer holds odd numbers.
+HUGE = (4104, 4100)
 F32_BOUNDARY = 1 << 24
+# A huge table of up to 4 bytes an element, its only large operand, takes a quarter of what a case may at most.
+HUGE_SHARE = 4
 # Rows of 2 to 160 elements: 160 is the expert count of the model this project started from, 1 and 3 are odd strides.
 ROW_LENGTHS = (2, 3, 8, 17, 32, 33, 64, 100, 160)
+# Token ids of Gemma 3: most need more than 16 bits, those of half the table too.
+VOCABULARY = 262144
 TOKENS = (8, 4, 16, 64)
 EXPERTS = (8, 16, 32, 160)
 
@@ -31,9 +39,6 @@ class Motif:
 def flat_extents(scope: Scope) -> tuple[int, int]:
     """(rows, cols) with rows * cols just past a boundary; rows divide by 8 so that they can be sharded."""
     boundary = scope.choose(FLAT_INDEX_BOUNDARIES)
-    # Past 2**24 one f32 input takes 64 MiB: rare, and only if the memory limit allows.
-    if scope.max_elements > F32_BOUNDARY + 4096 and scope.chance(2):
-        boundary = F32_BOUNDARY
     cols = scope.choose(ROW_LENGTHS)
     rows = boundary // cols // 8 * 8 + 8
     return rows, cols
@@ -76,15 +81,16 @@ def _router_inputs(scope: Scope) -> tuple[Value, Value, int]:
     k = scope.choose((2, 4, 1, 8))
     dtype = scope.choose(("f32", "bf16")) if "bf16" in scope.dtypes else "f32"
     scores = scope.new_data((tokens, experts), dtype)
-    if scope.chance(40):
+    if scope.chance(50):
         logits = scope.new_ranked((tokens, experts), "f32", 1)
         return scores, scope.apply("topk_indices", logits, k=k, dim=1, largest=True, low=0, high=experts), experts
     return scores, scope.new_unique_index((tokens, k), experts, dim=1), experts
 
 
 def embedding_lookup(scope: Scope) -> Value:
-    """A table of rows x cols read at positions near a boundary of the flat index."""
-    rows, cols = flat_extents(scope)
+    """A table of rows x cols read at positions near a boundary of the flat index, or the table of a vocabulary."""
+    vocabulary = scope.max_elements >= 2 * VOCABULARY and scope.chance(40)
+    rows, cols = (VOCABULARY, 2) if vocabulary else flat_extents(scope)
     table = scope.new_data((rows, cols), scope.choose(_table_dtypes(scope)))
     ids = scope.new_index((scope.choose((4, 2, 8)), scope.choose((4, 8, 16))), rows)
     return scope.apply("embedding", ids, table)
@@ -94,12 +100,26 @@ def flat_take(scope: Scope) -> Value:
     """x.take(row * cols + col) with arange-made rows: index arithmetic as flattening passes write it."""
     rows, cols = flat_extents(scope)
     table = scope.new_data((rows, cols), scope.choose(_table_dtypes(scope)))
-    first = scope.integer(0, rows - 8)
+    # The last rows lie past the boundary, the others hardly.
+    first = rows - 8 if scope.chance(60) else scope.integer(0, rows - 8)
     picked = scope.apply("arange", start=first, end=first + 8, step=1, dtype="i64", low=first, high=first + 8)
     base = scope.apply("mul_scalar", picked, value=cols, low=first * cols, high=(first + 7) * cols + 1)
     column = scope.new_index((8,), cols)
     flat = scope.apply("add", base, column, low=first * cols, high=(first + 8) * cols)
     return scope.apply("take", table, flat)
+
+
+def flat_index_past_f32(scope: Scope) -> Value:
+    """A table of more than 2^24 elements, read at its end."""
+    rows, cols = HUGE
+    dtypes = [dtype for dtype in ("i32", "f32", "bf16") if dtype in scope.dtypes]  # cheapest to make first
+    if not dtypes or scope.max_elements * HUGE_SHARE < rows * cols:
+        return flat_take(scope)
+    table = scope.new_data(HUGE, dtypes[0])
+    if scope.chance(20):
+        return scope.apply("take", table, scope.new_index((8,), rows * cols, kinds=("random",), low=F32_BOUNDARY))
+    row = scope.new_index((8,), rows, kinds=("random", "monotone"), low=F32_BOUNDARY // cols + 1)
+    return scope.apply("index2", table, row, scope.new_index((8,), cols))
 
 
 def batched_rows(scope: Scope) -> Value:
@@ -155,7 +175,7 @@ def positions_from_cumsum(scope: Scope) -> Value:
 def chunked(scope: Scope) -> Value:
     """One chunk of a dim that is likely sharded: static starts must be made local."""
     data = scope.data(min_rank=1, max_rank=4)
-    dim = scope.integer(0, data.rank - 1)
+    dim = scope.choose((data.rank - 1, scope.integer(0, data.rank - 1)))
     size = data.shape[dim]
     pieces = scope.choose([n for n in (2, 4, 3, 8) if n <= size] or [1])
     piece = scope.integer(0, pieces - 1)
@@ -165,12 +185,44 @@ def chunked(scope: Scope) -> Value:
 
 def argmax_then_gather(scope: Scope) -> Value:
     """The sampler: argmax over a dim that may be sharded, then a read at that position."""
-    shape = (scope.choose((4, 8)), scope.choose((8, 16, 64)))
+    shape = (scope.choose((4, 8)), scope.choose((1025, 16, 600)))
     logits = scope.new_ranked(shape, "f32", 1)
     best = scope.apply("argmax", logits, dim=1, keepdim=True, low=0, high=shape[1])
     if scope.chance(40):
         return best
     return scope.apply("gather", scope.new_data(shape, scope.choose(_table_dtypes(scope))), best, dim=1)
+
+
+def best_of_vocabulary(scope: Scope) -> Value:
+    """The k best of logits whose vocabulary is often sharded: positions must be global."""
+    shape = (scope.choose((4, 8)), scope.choose((64, 16, 256)))
+    logits = scope.new_ranked(shape, "f32", 1)
+    k = scope.choose((4, 2, 8))
+    if scope.chance(40):
+        return scope.apply("sort_indices", logits, dim=1, descending=scope.chance(70), low=0, high=shape[1])
+    return scope.apply("topk_indices", logits, k=k, dim=1, largest=True, low=0, high=shape[1])
+
+
+def hidden_reduction(scope: Scope) -> Value:
+    """A sum, mean or extreme over the hidden dim of activations, as norms, losses and softmax have; often sharded."""
+    shape = (scope.choose((4, 8, 16)), scope.choose((24, 8, 48, 100, 64)))
+    op = scope.choose(("sum", "amax", "mean", "amin"))
+    dtypes = [dtype for dtype in scope.dtypes if dtype in (FLOATS if op == "mean" else NUMBERS)] or ["f32"]
+    dtype = scope.choose(dtypes)
+    if op in ("amax", "amin") and dtype in FLOATS and scope.chance(80):
+        data = scope.new_ranked(shape, dtype, 1, negative=op == "amax")
+    else:
+        data = scope.new_data(shape, dtype, small=scope.chance(30))
+    return scope.apply(op, data, dim=scope.choose((1, 1, 0)), keepdim=scope.chance(50))
+
+
+def fused_heads(scope: Scope) -> Value:
+    """Queries, keys and values from one projection: x.reshape(b, s, 3, h, d).permute(2, 0, 3, 1, 4)[0]."""
+    batch, length, heads, width = (scope.choose(sizes) for sizes in ((4, 2, 8), (8, 4, 16), (4, 2, 8), (8, 4)))
+    data = scope.new_data((batch, length, 3 * heads * width), scope.choose(_table_dtypes(scope)))
+    split = scope.apply("reshape", data, shape=(batch, length, 3, heads, width))
+    moved = scope.apply("permute", split, dims=(2, 0, 3, 1, 4))
+    return moved if scope.chance(30) else scope.apply("select", moved, dim=0, index=scope.integer(0, 2))
 
 
 def causal_mask(scope: Scope) -> Value:
@@ -187,11 +239,14 @@ def causal_mask(scope: Scope) -> Value:
 
 
 def accumulate_by_expert(scope: Scope) -> Value:
-    """index_add of token rows into per-expert sums with repeats: the combine step of a mixture of experts."""
+    """Token rows added into per-expert sums with repeats: the combine step of a mixture of experts."""
     experts, tokens, width = scope.choose((8, 4, 16)), scope.choose((8, 16, 32)), scope.choose((4, 8))
     dtype = scope.choose([d for d in scope.dtypes if d not in ("bool", "bf16")] or ["f32"])
     base = scope.new_data((experts, width), dtype, small=True)
     rows = scope.new_data((tokens, width), dtype, small=True)
+    if scope.chance(50):
+        each = scope.new_index((tokens, width), experts, kinds=("random", "duplicates"))
+        return scope.apply("scatter_add", base, each, rows, dim=0)
     chosen = scope.new_index((tokens,), experts, kinds=("random", "duplicates"))
     return scope.apply("index_add", base, chosen, rows, dim=0)
 
@@ -205,14 +260,18 @@ MOTIFS = (
     Motif("router_gather", 5, frozenset({"gather"}), router_gather),
     Motif("router_mask_one_hot", 3, frozenset({"one_hot"}), router_mask_one_hot),
     Motif("router_gather_one_hot", 3, frozenset({"one_hot"}), router_gather_one_hot),
-    Motif("embedding_lookup", 4, frozenset({"embedding"}), embedding_lookup),
-    Motif("flat_take", 4, frozenset({"take"}), flat_take),
+    Motif("embedding_lookup", 10, frozenset({"embedding"}), embedding_lookup),
+    Motif("flat_take", 9, frozenset({"take"}), flat_take),
+    Motif("flat_index_past_f32", 9, frozenset({"take", "index2"}), flat_index_past_f32),
     Motif("batched_rows", 4, frozenset({"index2"}), batched_rows),
     Motif("batched_write", 4, frozenset({"index_put"}), batched_write),
     Motif("cache_write", 4, frozenset({"index_copy", "slice_scatter"}), cache_write),
     Motif("positions_from_cumsum", 3, frozenset({"cumsum"}), positions_from_cumsum),
-    Motif("chunked", 4, frozenset({"slice"}), chunked),
-    Motif("argmax_then_gather", 3, frozenset({"argmax"}), argmax_then_gather),
+    Motif("chunked", 11, frozenset({"slice"}), chunked),
+    Motif("argmax_then_gather", 10, frozenset({"argmax"}), argmax_then_gather),
+    Motif("best_of_vocabulary", 5, frozenset({"topk_indices", "sort_indices"}), best_of_vocabulary),
+    Motif("hidden_reduction", 9, frozenset({"sum", "amax", "mean", "amin"}), hidden_reduction),
+    Motif("fused_heads", 6, frozenset({"permute"}), fused_heads),
     Motif("causal_mask", 2, frozenset({"arange"}), causal_mask),
-    Motif("accumulate_by_expert", 3, frozenset({"index_add"}), accumulate_by_expert),
+    Motif("accumulate_by_expert", 8, frozenset({"index_add", "scatter_add"}), accumulate_by_expert),
 )

@@ -3,7 +3,7 @@
 
 Bugs live where operands of one op disagree: sharded against replicated, the same dim on different axes, the indexed
 dim itself sharded, two axes on one dim. Uniform drawing per tensor gives mostly unrelated layouts, so whole-graph
-plans (batch parallel, as models use) are drawn as often as independent ones.
+plans (batch and tensor parallel, as models use) are drawn as often as independent ones.
 """
 
 from __future__ import annotations
@@ -25,28 +25,36 @@ CONSTRAINT_PERCENT = 8
 class Plan:
     """What all tensors of a case have in common."""
 
-    batch_axes: tuple[str, ...]  # axes that split dim 0 of every input; () for independent layouts
+    batch_axes: tuple[str, ...]  # axes that split dim 0 of every input
+    model_axes: tuple[str, ...]  # axes that split the last dim of every input of two dims and more
     uneven: bool
+
+    @property
+    def independent(self) -> bool:
+        return not self.batch_axes and not self.model_axes
 
 
 def draw_plan(draw: DrawFn, mesh: Mesh) -> Plan:
     uneven = draw(st.integers(0, 99)) < UNEVEN_PERCENT
-    if draw(st.integers(0, 99)) < 45:
-        options: list[tuple[str, ...]] = [(axis,) for axis in mesh.axes if mesh.sizes[axis] > 1] or [(mesh.axes[0],)]
+    options: list[tuple[str, ...]] = [(axis,) for axis in mesh.axes if mesh.sizes[axis] > 1] or [(mesh.axes[0],)]
+    kind = draw(st.integers(0, 99))
+    if kind < 33:
         if len(options) > 1:
             options.append(tuple(mesh.axes))
-        return Plan(draw(st.sampled_from(options)), uneven)
-    return Plan((), uneven)
+        return Plan(draw(st.sampled_from(options)), (), uneven)
+    if kind < 63:
+        model = draw(st.sampled_from(options))
+        others = [axes for axes in options if axes != model]
+        return Plan(draw(st.sampled_from([(), *others])), model, uneven)
+    return Plan((), (), uneven)
 
 
 def draw_sharding(draw: DrawFn, spec: TensorSpec, mesh: Mesh, plan: Plan) -> Sharding:
     """One tensor's sharding. Size-1 axes are used now and then: compilers treat them specially."""
     if not spec.shape:
         return ()
-    if plan.batch_axes and draw(st.integers(0, 99)) < 80:
-        if _fits(spec.shape[0], plan.batch_axes, mesh, plan.uneven):
-            return (plan.batch_axes, *replicated(len(spec.shape) - 1))
-        return replicated(len(spec.shape))
+    if not plan.independent and draw(st.integers(0, 99)) < 80:
+        return _planned(spec, mesh, plan)
     dims: list[tuple[str, ...]] = [()] * len(spec.shape)
     for axis in mesh.axes:
         if mesh.sizes[axis] == 1 and draw(st.integers(0, 99)) >= 10:
@@ -59,6 +67,15 @@ def draw_sharding(draw: DrawFn, spec: TensorSpec, mesh: Mesh, plan: Plan) -> Sha
             dims[dim] = (*dims[dim], axis)
     # Minor axis first on one dim now and then: (y, x) is legal and rarely tested.
     return tuple(axes[::-1] if len(axes) > 1 and draw(st.integers(0, 99)) < 25 else axes for axes in dims)
+
+
+def _planned(spec: TensorSpec, mesh: Mesh, plan: Plan) -> Sharding:
+    dims = list(replicated(len(spec.shape)))
+    if _fits(spec.shape[0], plan.batch_axes, mesh, plan.uneven):
+        dims[0] = plan.batch_axes
+    if len(dims) > 1 and _fits(spec.shape[-1], plan.model_axes, mesh, plan.uneven):
+        dims[-1] = plan.model_axes
+    return tuple(dims)
 
 
 def _fits(size: int, axes: Sequence[str], mesh: Mesh, uneven: bool) -> bool:
