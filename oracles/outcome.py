@@ -45,6 +45,8 @@ RIGHT = "right"
 WRONG = "wrong"
 NOT_JUDGED = "not judged: "  # and why
 
+UNEXPLAINED = "unexplained"  # a diagnosis that no fault model gives begins so
+
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
@@ -79,6 +81,9 @@ class Outcome:
     became: tuple[str, ...] = ()  # WRONG after partitioning: names of the ops that the guilty stage consists of
     stages: dict[str, str] = field(default_factory=dict)  # executed stages: right, wrong, or not judged and why
     injected: str = ""  # the fault that was planted, if it is what made the outcome
+    diagnosis: str = ""  # WRONG: the sentence of oracles.diagnose
+    # WRONG: PCC of each output as a whole, which is what users' checks look at; decides nothing either
+    coefficients: dict[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self) | {"verdict": str(self.verdict)}

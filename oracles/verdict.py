@@ -7,11 +7,12 @@ PCC is computed because users of the stack know it. It decides nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from fuzz.case import Case
+from oracles.diagnose import diagnose
 from oracles.outcome import Mismatch, Outcome, Verdict
 from oracles.placement import take_block
 from oracles.reference import Expected
@@ -41,6 +42,11 @@ def compare(case: Case, expected: Mapping[str, Expected], observation: Observati
             operations=observation.operations,
             pcc=min(coefficients),
             mismatches=tuple(mismatches),
+            diagnosis=diagnose(case, expected, observation.outputs),
+            coefficients={
+                output.name: _pcc_of_all(expected[output.name].values, blocks)
+                for output, blocks in zip(case.outputs, observation.outputs, strict=True)
+            },
         )
     disagreement = _disagreeing_replicas(case, observation)
     if disagreement is not None:
@@ -146,6 +152,12 @@ def _disagreeing_replicas(case: Case, observation: Observation) -> Outcome | Non
                     mismatches=(Mismatch(output.name, block.device, count, block.values.numel()),),
                 )
     return None
+
+
+def _pcc_of_all(want: torch.Tensor, blocks: Sequence[Block]) -> float:
+    """PCC of an output on all devices together."""
+    pairs = [(_part(want, block).flatten(), block.values.flatten()) for block in blocks]
+    return _pcc(torch.cat([part for part, _ in pairs]), torch.cat([values for _, values in pairs]))
 
 
 def _pcc(want: torch.Tensor, got: torch.Tensor) -> float:
