@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -277,6 +278,20 @@ def faults(as_json: bool) -> int:
 
     every = tuple(FAULTS.values())
     _print(faults_table(every), faults_plain(every) if as_json else None)
+    return NOTHING_NEW
+
+
+@cli.command()
+@click.argument("story", type=click.Choice(["glm-router"]))
+def demo(story: str) -> int:
+    """Tell the story of a router whose bugs pass the usual check: planted, found, reduced and explained in a minute."""
+    from fuzz.demo import TARGET, glm_router
+    from oracles.targets.environment import prepare
+
+    prepare(TARGET)
+    with tempfile.TemporaryDirectory(prefix="meshfuzz-demo-") as folder:
+        for line in {"glm-router": glm_router}[story](Path(folder)):
+            click.echo(line)
     return NOTHING_NEW
 
 
