@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# roll gives wrong numbers
+# scatter_value gives wrong numbers
 #
-# where:    stage compare, op roll
+# where:    stage shlo_compiler, op scatter_value; wrong after StableHLOFusingPass (stablehlo-fusing), on the way to shlo_compiler
 # versions: python 3.11.7, meshfuzz 0.1.0, torch 2.9.0, torch_xla 2.9.0, jax 0.10.2, jaxlib 0.10.2, numpy 2.4.6, hypothesis 6.170.15, jax-tt-plugin 0.1.3
-# bucket:   WRONG concatenate: data sharded
-# failure:  wrong numbers, case 6b8a2e572974add2
+# bucket:   WRONG shlo -> shlo_compiler, scatter: nothing sharded
+# failure:  wrong numbers, case 84978fb7aac01130
 #
-# Needs torch, torch_xla with a TT plugin, and 2 devices. PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh.
+# Needs torch, torch_xla with a TT plugin, and 1 devices. PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh.
 # Target: tt --mock 2x2.
 # Exit code: 0 correct, 1 bug present, 77 cannot run here (the reason is printed).
 import os
@@ -17,7 +17,7 @@ from importlib import metadata, util
 DEVICE = os.environ.setdefault("PJRT_DEVICE", "TT")
 if DEVICE == "TT":  # Shardy and StableHLO are what the TT compiler takes
     os.environ.update(CONVERT_SHLO_TO_SHARDY="1", XLA_STABLEHLO_COMPILE="1")
-os.environ.setdefault("CPU_NUM_DEVICES", "2")
+os.environ.setdefault("CPU_NUM_DEVICES", "1")
 
 
 def stop(code, message):
@@ -37,23 +37,24 @@ import torch_xla.distributed.spmd as xs
 import torch_xla.runtime as xr
 
 
-# The bug: 1 input on a mesh of 1x2 devices.
+# The bug: 2 inputs on a mesh of 1x1 devices.
 INPUTS = {
-    "x0": (torch.tensor([1, 2], dtype=torch.float32), ('y',)),
+    "x0": (torch.arange(1, 5, dtype=torch.float32).reshape(2, 2), (None, None)),
+    "x1": (torch.tensor([[0, 0], [0, 1]], dtype=torch.int64), (None, None)),
 }
 
 
-def graph(device, mark, x0):
-    v0 = x0.roll(1, 0)
+def graph(device, mark, x0, x1):
+    v0 = x0.scatter(0, x1, 1)
     return [v0]
 
 
 def on_mesh():
     xr.set_device_type(DEVICE)
     xr.use_spmd()
-    if xr.global_runtime_device_count() != 2:
-        stop(77, f"cannot run here: needs 2 devices, found {xr.global_runtime_device_count()}")
-    mesh = xs.Mesh(np.arange(2), (1, 2), ('x', 'y'))
+    if xr.global_runtime_device_count() != 1:
+        stop(77, f"cannot run here: needs 1 devices, found {xr.global_runtime_device_count()}")
+    mesh = xs.Mesh(np.arange(1), (1, 1), ('x', 'y'))
 
     def constrained(value, partition):
         copy = value.clone()  # a value has one sharding; the copy has its own, and the compiler removes it
@@ -82,7 +83,7 @@ for name, whole, shards, bound in zip(['v0'], expected, observed, [0.0]):
         got = got[tuple(slice(size) for size in want.shape)]  # the end of an uneven dim is padding
         equal = torch.isclose(got.double(), want.double(), rtol=0, atol=bound, equal_nan=True) if bound else (
             (got == want) | ((got != got) & (want != want)))
-        coordinate = tuple(int(i) for i in np.unravel_index(device, (1, 2)))
+        coordinate = tuple(int(i) for i in np.unravel_index(device, (1, 1)))
         print(f"{name} at mesh coordinate {coordinate}: {int((~equal).sum())} of {equal.numel()} elements wrong")
         if not equal.all():
             bad, first = True, tuple(torch.argwhere(~equal)[0].tolist())

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# select_scatter gives wrong numbers
+# index_fill gives wrong numbers
 #
-# where:    stage compare, op select_scatter
+# where:    stage shlo_compiler, op index_fill; wrong after UpdateGlobalToLocalShapesPass (update-global-to-local-shapes), on the way to shlo_compiler
 # versions: python 3.11.7, meshfuzz 0.1.0, torch 2.9.0, torch_xla 2.9.0, jax 0.10.2, jaxlib 0.10.2, numpy 2.4.6, hypothesis 6.170.15, jax-tt-plugin 0.1.3
-# bucket:   WRONG dynamic_update_slice: data sharded
-# failure:  wrong numbers, case 9d5ad4e2ae863c2d
+# bucket:   WRONG shlo -> shlo_compiler, scatter: other operands sharded
+# failure:  wrong numbers, case f240de99a21862f1
 #
 # Needs jax, numpy and a TT PJRT plugin. Without chips it compiles for a mock mesh and runs the partitioned program
 # that the compiler wrote (its shlo_compiler dump) on CPU devices.
@@ -14,13 +14,15 @@
 import fcntl, glob, os, re, shutil, sys, tempfile
 
 MODULE = r'''
-module @IrToHlo.8 attributes {mhlo.cross_program_prefetches = [], mhlo.input_output_alias = [], mhlo.is_dynamic = false, mhlo.num_partitions = 2 : i32, mhlo.num_replicas = 1 : i32, mhlo.use_auto_spmd_partitioning = false} {
+module @IrToHlo.10 attributes {mhlo.cross_program_prefetches = [], mhlo.input_output_alias = [], mhlo.is_dynamic = false, mhlo.num_partitions = 2 : i32, mhlo.num_replicas = 1 : i32, mhlo.use_auto_spmd_partitioning = false} {
   sdy.mesh @mesh = <["x"=1, "y"=2]>
-  func.func @main(%arg0: tensor<1xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}]>}, %arg1: tensor<1x2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"y"}]>}) -> tensor<1x2xf32> {
-    %c = stablehlo.constant dense<0> : tensor<i64>
-    %0 = stablehlo.reshape %arg0 : (tensor<1xf32>) -> tensor<1x1xf32>
-    %1 = stablehlo.dynamic_update_slice %arg1, %0, %c, %c : (tensor<1x2xf32>, tensor<1x1xf32>, tensor<i64>, tensor<i64>) -> tensor<1x2xf32>
-    return %1 : tensor<1x2xf32>
+  func.func @main(%arg0: tensor<f32> {sdy.sharding = #sdy.sharding<@mesh, []>}, %arg1: tensor<2xi64> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}]>}, %arg2: tensor<2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}]>}) -> tensor<2xf32> {
+    %0 = stablehlo.broadcast_in_dim %arg0, dims = [] : (tensor<f32>) -> tensor<2xf32>
+    %1 = "stablehlo.scatter"(%arg2, %arg1, %0) <{scatter_dimension_numbers = #stablehlo.scatter<inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>}> ({
+    ^bb0(%arg3: tensor<f32>, %arg4: tensor<f32>):
+      stablehlo.return %arg4 : tensor<f32>
+    }) : (tensor<2xf32>, tensor<2xi64>, tensor<2xf32>) -> tensor<2xf32>
+    return %1 : tensor<2xf32>
   }
 }
 '''
@@ -87,8 +89,9 @@ from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import sdy
 
 INPUTS = [
-    np.array([1], dtype=np.float32),
-    np.array([[1, 2]], dtype=np.float32),
+    np.array(0, dtype=np.float32),
+    np.full((2,), 0, dtype=np.int64),
+    np.array([1, 2], dtype=np.float32),
 ]
 
 
@@ -164,7 +167,7 @@ def placement(sharding):
 
 
 EXPECTED = [  # values, and how far a correct result may be off
-    (np.array([[1, 2]], dtype=np.float32), 0.0),
+    (np.array([0, 2], dtype=np.float32), 0.0),
 ]
 bad = False
 np.set_printoptions(threshold=64, linewidth=120)

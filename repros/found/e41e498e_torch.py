@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # select_scatter gives wrong numbers
 #
-# where:    stage compare, op select_scatter
+# where:    stage shlo_compiler, op select_scatter; wrong after UpdateGlobalToLocalShapesPass (update-global-to-local-shapes), on the way to shlo_compiler
 # versions: python 3.11.7, meshfuzz 0.1.0, torch 2.9.0, torch_xla 2.9.0, jax 0.10.2, jaxlib 0.10.2, numpy 2.4.6, hypothesis 6.170.15, jax-tt-plugin 0.1.3
-# bucket:   WRONG dynamic_update_slice: data sharded
+# bucket:   WRONG shlo -> shlo_compiler, dynamic_update_slice: data sharded
 # failure:  wrong numbers, case 9d5ad4e2ae863c2d
 #
 # Needs torch, torch_xla with a TT plugin, and 2 devices. PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh.

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# flip gives wrong numbers
+# cumsum gives wrong numbers
 #
-# where:    stage compare, op flip
+# where:    stage shlo_compiler, op cumsum; wrong after UpdateGlobalToLocalShapesPass (update-global-to-local-shapes), on the way to shlo_compiler
 # versions: python 3.11.7, meshfuzz 0.1.0, torch 2.9.0, torch_xla 2.9.0, jax 0.10.2, jaxlib 0.10.2, numpy 2.4.6, hypothesis 6.170.15, jax-tt-plugin 0.1.3
-# bucket:   WRONG reverse: data sharded
-# failure:  wrong numbers, case 2bce8775c9e6da2f
+# bucket:   WRONG shlo -> shlo_compiler, reduce_window: data sharded
+# failure:  wrong numbers, case 791b27b487c26cc4
 #
 # Needs torch, torch_xla with a TT plugin, and 2 devices. PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh.
 # Target: tt --mock 2x2.
@@ -39,12 +39,13 @@ import torch_xla.runtime as xr
 
 # The bug: 1 input on a mesh of 1x2 devices.
 INPUTS = {
-    "x0": (torch.tensor([1, 2], dtype=torch.float32), ('y',)),
+    "x0": (torch.tensor([[1], [2]], dtype=torch.float32), ('y', None)),
 }
 
 
 def graph(device, mark, x0):
-    v0 = x0.flip((0,))
+    v0 = x0.cumsum(0)
+    v0 = mark(v0, ('y', None))
     return [v0]
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# flip gives wrong numbers
+# roll gives wrong numbers
 #
-# where:    stage compare, op flip
+# where:    stage shlo_compiler, op roll; wrong after UpdateGlobalToLocalShapesPass (update-global-to-local-shapes), on the way to shlo_compiler
 # versions: python 3.11.7, meshfuzz 0.1.0, torch 2.9.0, torch_xla 2.9.0, jax 0.10.2, jaxlib 0.10.2, numpy 2.4.6, hypothesis 6.170.15, jax-tt-plugin 0.1.3
-# bucket:   WRONG reverse: data sharded
-# failure:  wrong numbers, case 2bce8775c9e6da2f
+# bucket:   WRONG shlo -> shlo_compiler, concatenate: data sharded
+# failure:  wrong numbers, case 6b8a2e572974add2
 #
 # Needs jax, numpy and a TT PJRT plugin. Without chips it compiles for a mock mesh and runs the partitioned program
 # that the compiler wrote (its shlo_compiler dump) on CPU devices.
@@ -14,11 +14,12 @@
 import fcntl, glob, os, re, shutil, sys, tempfile
 
 MODULE = r'''
-module @IrToHlo.4 attributes {mhlo.cross_program_prefetches = [], mhlo.input_output_alias = [], mhlo.is_dynamic = false, mhlo.num_partitions = 2 : i32, mhlo.num_replicas = 1 : i32, mhlo.use_auto_spmd_partitioning = false} {
+module @IrToHlo.7 attributes {mhlo.cross_program_prefetches = [], mhlo.input_output_alias = [], mhlo.is_dynamic = false, mhlo.num_partitions = 2 : i32, mhlo.num_replicas = 1 : i32, mhlo.use_auto_spmd_partitioning = false} {
   sdy.mesh @mesh = <["x"=1, "y"=2]>
   func.func @main(%arg0: tensor<2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}]>}) -> tensor<2xf32> {
-    %0 = stablehlo.reverse %arg0, dims = [0] : tensor<2xf32>
-    return %0 : tensor<2xf32>
+    %0 = stablehlo.concatenate %arg0, %arg0, dim = 0 : (tensor<2xf32>, tensor<2xf32>) -> tensor<4xf32>
+    %1 = stablehlo.slice %0 [1:3] : (tensor<4xf32>) -> tensor<2xf32>
+    return %1 : tensor<2xf32>
   }
 }
 '''

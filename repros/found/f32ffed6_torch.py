@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # one_hot gives wrong numbers
 #
-# where:    stage compare, op one_hot
+# where:    stage shlo_compiler, op one_hot; wrong after UpdateGlobalToLocalShapesPass (update-global-to-local-shapes), on the way to shlo_compiler
 # versions: python 3.11.7, meshfuzz 0.1.0, torch 2.9.0, torch_xla 2.9.0, jax 0.10.2, jaxlib 0.10.2, numpy 2.4.6, hypothesis 6.170.15, jax-tt-plugin 0.1.3
-# bucket:   WRONG scatter: data sharded
+# bucket:   WRONG shlo -> shlo_compiler, scatter: data sharded
 # failure:  wrong numbers, case 81775821c94d35ee
 #
 # Needs torch, torch_xla with a TT plugin, and 2 devices. PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh.

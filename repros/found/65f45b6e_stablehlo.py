@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# roll gives wrong numbers
+# cumsum gives wrong numbers
 #
-# where:    stage compare, op roll
+# where:    stage shlo_compiler, op cumsum; wrong after UpdateGlobalToLocalShapesPass (update-global-to-local-shapes), on the way to shlo_compiler
 # versions: python 3.11.7, meshfuzz 0.1.0, torch 2.9.0, torch_xla 2.9.0, jax 0.10.2, jaxlib 0.10.2, numpy 2.4.6, hypothesis 6.170.15, jax-tt-plugin 0.1.3
-# bucket:   WRONG concatenate: data sharded
-# failure:  wrong numbers, case 6b8a2e572974add2
+# bucket:   WRONG shlo -> shlo_compiler, reduce_window: data sharded
+# failure:  wrong numbers, case 791b27b487c26cc4
 #
 # Needs jax, numpy and a TT PJRT plugin. Without chips it compiles for a mock mesh and runs the partitioned program
 # that the compiler wrote (its shlo_compiler dump) on CPU devices.
@@ -14,12 +14,17 @@
 import fcntl, glob, os, re, shutil, sys, tempfile
 
 MODULE = r'''
-module @IrToHlo.7 attributes {mhlo.cross_program_prefetches = [], mhlo.input_output_alias = [], mhlo.is_dynamic = false, mhlo.num_partitions = 2 : i32, mhlo.num_replicas = 1 : i32, mhlo.use_auto_spmd_partitioning = false} {
+module @IrToHlo.9 attributes {mhlo.cross_program_prefetches = [], mhlo.input_output_alias = [], mhlo.is_dynamic = false, mhlo.num_partitions = 2 : i32, mhlo.num_replicas = 1 : i32, mhlo.use_auto_spmd_partitioning = false} {
   sdy.mesh @mesh = <["x"=1, "y"=2]>
-  func.func @main(%arg0: tensor<2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}]>}) -> tensor<2xf32> {
-    %0 = stablehlo.concatenate %arg0, %arg0, dim = 0 : (tensor<2xf32>, tensor<2xf32>) -> tensor<4xf32>
-    %1 = stablehlo.slice %0 [1:3] : (tensor<4xf32>) -> tensor<2xf32>
-    return %1 : tensor<2xf32>
+  func.func @main(%arg0: tensor<2x1xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}, {}]>}) -> tensor<2x1xf32> {
+    %cst = stablehlo.constant dense<0.000000e+00> : tensor<f32>
+    %0 = "stablehlo.reduce_window"(%arg0, %cst) <{padding = dense<[[1, 0], [0, 0]]> : tensor<2x2xi64>, window_dimensions = array<i64: 2, 1>}> ({
+    ^bb0(%arg1: tensor<f32>, %arg2: tensor<f32>):
+      %2 = stablehlo.add %arg1, %arg2 : tensor<f32>
+      stablehlo.return %2 : tensor<f32>
+    }) : (tensor<2x1xf32>, tensor<f32>) -> tensor<2x1xf32>
+    %1 = sdy.sharding_constraint %0 <@mesh, [{"y"}, {}]> : tensor<2x1xf32>
+    return %1 : tensor<2x1xf32>
   }
 }
 '''
@@ -86,7 +91,7 @@ from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import sdy
 
 INPUTS = [
-    np.array([1, 2], dtype=np.float32),
+    np.array([[1], [2]], dtype=np.float32),
 ]
 
 
@@ -162,7 +167,7 @@ def placement(sharding):
 
 
 EXPECTED = [  # values, and how far a correct result may be off
-    (np.array([2, 1], dtype=np.float32), 0.0),
+    (np.array([[1], [3]], dtype=np.float32), 0.0),
 ]
 bad = False
 np.set_printoptions(threshold=64, linewidth=120)
