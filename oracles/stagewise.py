@@ -43,8 +43,9 @@ def judge_stages(
         if outcome.verdict is Verdict.PASS:
             continue
         if stage == PARTITIONED and not _confirmed(compiled, judged):
+            # One of the two executors errs, and the stages behind this one are executed by ours alone.
             told[stage] = f"{NOT_JUDGED}XLA CPU executes this stage, and finds it right"
-            continue
+            break
         outcome = replace(outcome, stage=stage, transition=_transition(stage, told))
         if stage in CONVERTED:
             outcome = replace(outcome, became=_operations(compiled.staged.programs[stage]))

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from fuzz.case import Mesh, MeshfuzzError
 
 
@@ -25,10 +23,6 @@ class TensorType:
     element: str  # as MLIR writes it: f32, bf16, i1, i64, si32, ui32, ...
 
 
-# What an attribute can be once parsed: numbers, text (also of enums and symbols), tuples, mappings, dense constants.
-AttributeValue = int | float | bool | str | None | torch.Tensor | tuple[Any, ...] | Mapping[str, Any]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """One operation. Values are numbered once in the whole program."""
@@ -37,6 +31,7 @@ class Operation:
     operands: tuple[int, ...]
     results: tuple[int, ...]
     types: tuple[TensorType | None, ...]  # of the results; None for what is not a tensor (a device)
+    # Numbers, text (also of enums and symbols), tuples, mappings, and dense constants as tensors.
     attributes: Mapping[str, Any] = field(default_factory=dict)
     regions: tuple[Function, ...] = ()
 
