@@ -86,6 +86,8 @@ class Pool:
         self._workers = workers
         self._closed = False
         self._alive: set[_Worker] = set()
+        self._localising = threading.Lock()
+        self._localiser: _Worker | None = None
         # Slots: a warm worker, or the number of one to start. Last in first out, so that few workers stay warm.
         self._idle: queue.LifoQueue[_Worker | int] = queue.LifoQueue()
         for number in reversed(range(workers)):
@@ -125,21 +127,24 @@ class Pool:
     def localise(self, case: Case) -> Localisation:
         """The compiler pass in which a case's failure begins, as a second compile with all passes printed tells it.
 
-        In a process of its own: printing takes time, and has crashed a compiler that only rejects the case.
-        Raises what `run` raises.
+        In a process for this alone, which is started when first needed and stays: printing takes time, and has crashed
+        a compiler that only rejects the case. One case at a time. Raises what `run` raises.
         """
-        slot = self._idle.get()
-        try:
-            number = slot.number if isinstance(slot, _Worker) else slot
-            worker = self._start(number, replace(self._config, verbose=True))
+        with self._localising:
+            worker = self._localiser or self._start(self._workers, replace(self._config, verbose=True))
+            self._localiser = worker
             try:
                 return worker.localise(case, self._deadline)
             finally:
-                self._end(worker)
+                if not worker.usable or worker.resident_bytes() > self._memory_limit:
+                    self._end_localiser()
                 if self._closed:
                     raise PoolClosed("the worker pool was closed")
-        finally:
-            self._idle.put(slot)
+
+    def _end_localiser(self) -> None:
+        if self._localiser is not None:
+            self._end(self._localiser)
+            self._localiser = None
 
     def _on_worker(self, work: Callable[[_Worker], Result]) -> Result:
         slot = self._idle.get()
@@ -167,6 +172,9 @@ class Pool:
         if len(slots) < self._workers:
             self._signal_busy(slots, signal.SIGKILL)
             slots += self._take_slots(None, self._workers - len(slots))
+        self._signal_busy(slots, signal.SIGKILL)  # the one that localises
+        with self._localising:
+            self._end_localiser()
         idle = [slot for slot in slots if isinstance(slot, _Worker)]
         for worker in idle:
             worker.dismiss()

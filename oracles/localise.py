@@ -67,11 +67,11 @@ def localise(target: Target, case: Case) -> dict[str, Any]:
 
 @contextmanager
 def _captured(path: Path) -> Iterator[None]:
-    """Send what this process prints, compilers included, to a file; nothing is lost if it dies."""
+    """Send what this process prints, compilers included, to a new file; nothing is lost if it dies."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    with path.open("ab", buffering=0) as stream:
+    with path.open("wb", buffering=0) as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     try:
