@@ -28,7 +28,7 @@ from oracles.targets.config import TargetConfig
 FOLDER = Path(__file__).parents[1] / "corpus" / "seeds"
 FAILING: dict[str, str] = yaml.safe_load((FOLDER / "failing.yaml").read_text())
 SEEDS = {path.stem: load(path) for path in sorted(FOLDER.glob("*.yaml")) if path.stem != "failing"}
-TT = TargetConfig("tt", Mesh.parse("1x4"))
+TT = TargetConfig("tt", Mesh.parse("2x2"))
 FAULTS = ("local_row_iota", "flat_index_11_bits")
 
 
