@@ -28,9 +28,9 @@ def tt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     ("name", "verdict", "guilty", "step"),
     [
         # An index that differs per column becomes one index per row, while the graph still has whole shapes.
-        ("7ec74945", Verdict.WRONG, "StableHLOFusingPass (stablehlo-fusing)", "shlo_compiler"),
+        ("07e4f275", Verdict.WRONG, "StableHLOFusingPass (stablehlo-fusing)", "shlo_compiler"),
         # The index of the whole tensor is kept where the shape becomes local.
-        ("6f9cc78d", Verdict.WRONG, "UpdateGlobalToLocalShapesPass (update-global-to-local-shapes)", "shlo_compiler"),
+        ("f32ffed6", Verdict.WRONG, "UpdateGlobalToLocalShapesPass (update-global-to-local-shapes)", "shlo_compiler"),
         # The process dies while it prints what the failed pass left behind.
         ("cf2c1099", Verdict.COMPILE_ERROR, "ConvertStableHLOToTTIR (convert-stablehlo-to-ttir)", "ttir"),
     ],
