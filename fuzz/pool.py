@@ -253,7 +253,7 @@ class _Worker:
         self._temporary = Path(tempfile.mkdtemp(prefix="worker-", dir=directory / "tmp"))
         self._reaping = threading.Lock()
         self._reaped = False
-        self._stopped = False
+        self._given_up = False
         self._stage = ""
         self._buffer = b""
         self._replies, reply_fd = os.pipe()
@@ -352,12 +352,14 @@ class _Worker:
         self._write(request)
         while (reply := self._next_reply(until)) is not None and "stage" in reply:
             self._stage = str(reply["stage"])
+        # A dying process closes its pipe before its death can be waited for, and must not be asked again until then.
+        self._given_up |= reply is None
         return reply
 
     @property
     def usable(self) -> bool:
         """Whether it can take a case."""
-        return not self._stopped and self._status(0) is None
+        return not self._given_up and self._status(0) is None
 
     def resident_bytes(self) -> int:
         """Memory the process occupies; 0 if it is gone."""
@@ -385,7 +387,7 @@ class _Worker:
         """End the process and everything it started; remove its temporary files."""
         if self._reaped:
             return
-        if not self._stopped:
+        if not self._given_up:
             self.dismiss()
             self._status(GRACE)
         self.stop()
@@ -400,7 +402,7 @@ class _Worker:
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL, to the whole group: children may live when the leader is gone."""
-        self._stopped = True
+        self._given_up = True
         if self._status(0) is None:
             self.signal_group(signal.SIGTERM)
             self._status(GRACE)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker whose target does what a case's options say. Speaks the real protocol through `fuzz.worker.serve`.
 
-Options: `does` (pass, wrong, error, unsupported, segfault, kill, hang, raise, leak, child, flaky), `at` (the stage),
-`message`, `needs` (the op without which the case passes), `note` (a file to append a line per run to; also from the
-environment as FAKE_NOTE), `once` (flaky: a file that remembers that the case failed already). FAKE_JITTER in the
+Options: `does` (pass, wrong, error, unsupported, segfault, kill, hang, raise, leak, child, flaky, linger), `at` (the
+stage), `message`, `needs` (the op without which the case passes), `note` (a file to append a line per run to; also from
+the environment as FAKE_NOTE), `once` (flaky: a file that remembers that the case failed already). FAKE_JITTER in the
 environment delays every case by up to so many seconds.
 """
 
@@ -85,6 +85,9 @@ def judge_fake(_: str, case: Case, on_stage: Callable[[str], None]) -> Outcome:
             os.kill(os.getpid(), signal.SIGSEGV)
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "linger":  # as a process does whose death takes time: its pipe is closed already
+            os.closerange(3, 100)
+            time.sleep(600)
         case "hang":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(600)

@@ -158,6 +158,11 @@ def test_the_pass_in_which_a_process_ends_is_read_from_what_it_left(
     assert (found.verdict, found.passes) == (verdict, ("FatalPass (fatal)",))
 
 
+def test_a_process_that_is_still_dying_gets_no_other_case(pool: Pool) -> None:
+    assert pool.localise(case(does="linger")) == Localisation(Verdict.CRASH, ("FatalPass (fatal)",), "vhlo")
+    assert pool.localise(case(does="error")).passes == ("FakePass (fake)",)
+
+
 def test_a_case_that_cannot_be_localised_says_why(pool: Pool) -> None:
     assert pool.localise(case(does="raise")).unknown == "RuntimeError: a bug of ours"
 
