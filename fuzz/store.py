@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from fuzz.case import Case, MeshfuzzError, dump, loads
+from fuzz.evidence import Boundary, Control
 from fuzz.signature import signature
 from fuzz.triage import Pattern, bucket_id
+from oracles.explanation import Explanation
 from oracles.localisation import Localisation
 from oracles.outcome import FAILING, Outcome, Verdict
 
 DATABASE = "campaign.db"
-FORMAT = 2
+FORMAT = 3
 SKIPPED = "SKIPPED"  # in place of a verdict: the case was drawn, matched a known bucket's pattern and was not run
 
 _SCHEMA = """
@@ -105,6 +107,9 @@ class Finding:
     minimal: bool = False
     scripts: tuple[Script, ...] = ()
     localisation: Localisation | None = None  # None: not tried
+    explanation: Explanation | None = None  # of wrong numbers; None: not tried
+    boundaries: tuple[Boundary, ...] = ()
+    controls: tuple[Control, ...] = ()
     count: int = 0  # failing cases in the bucket, the first one included; derived, not stored
 
     @property
@@ -129,6 +134,9 @@ class Finding:
             "runs": self.runs,
             "minimal": self.minimal,
             "localisation": None if self.localisation is None else self.localisation.to_plain(),
+            "explanation": None if self.explanation is None else self.explanation.to_plain(),
+            "boundaries": [boundary.to_plain() for boundary in self.boundaries],
+            "controls": [control.to_plain() for control in self.controls],
             "scripts": [[s.form, s.path, s.proven, s.detail] for s in self.scripts],
             "count": self.count,
         }
@@ -146,7 +154,10 @@ class Finding:
             runs=data["runs"],
             minimal=data["minimal"],
             scripts=tuple(Script(*fields) for fields in data["scripts"]),
-            localisation=Localisation.from_plain(plain) if (plain := data.get("localisation")) else None,
+            localisation=Localisation.from_plain(plain) if (plain := data["localisation"]) else None,
+            explanation=Explanation.from_plain(plain) if (plain := data["explanation"]) else None,
+            boundaries=tuple(Boundary.from_plain(plain) for plain in data["boundaries"]),
+            controls=tuple(Control.from_plain(plain) for plain in data["controls"]),
         )
 
 
