@@ -247,8 +247,9 @@ def reduce_command(case: str, directory: Path, time_text: str, output: Path | No
     "--form",
     default="torch",
     show_default=True,
-    type=click.Choice(["torch", "stablehlo"]),
-    help="What the script is made of: a torch program as a user writes it, or the module text for a PJRT plugin.",
+    type=click.Choice(["torch", "stablehlo", "pytest"]),
+    help="What the script is made of: a torch program as a user writes it, the module text for a PJRT plugin, or a "
+    "test for tt-xla.",
 )
 @target_options
 @dir_option

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +20,10 @@ from oracles.outcome import MISMATCHING, Outcome, Verdict
 from oracles.reference import reference
 from oracles.targets.config import TargetConfig
 from oracles.targets.environment import find_tt_plugin, prepare_compile_only, versions
-from repros.emit import Argument, Expected, Facts, Failure, emit_stablehlo, emit_torch
+from repros.emit import Argument, Expected, Facts, Failure, emit_issue, emit_stablehlo, emit_torch
 from repros.prove import prove
 
-Form = Literal["torch", "stablehlo"]
+Form = Literal["torch", "stablehlo", "pytest"]
 Export = Callable[[Case], Mapping[str, Any]]  # see `oracles.export`
 
 # What torch_xla makes before the compiler under test sees anything.
@@ -94,7 +94,7 @@ def script(
         for output in case.outputs
     }
     facts = _facts(case, outcome, config, localisation)
-    if form == "torch":
+    if form in ("torch", "pytest"):
         own = config.kind == "torchxla" or outcome.stage in TORCH_XLA_STAGES
         return emit_torch(case, facts, bounds, "CPU" if own else "TT")
     module = export(case)
@@ -109,6 +109,18 @@ def script(
         config.topology,
         "tt" if config.kind == "tt" else "cpu",
     )
+
+
+def issue(finding: Finding, config: TargetConfig, scripts: Sequence[str]) -> str:
+    """The text of a bug report, in the template of the project at fault. `scripts`: file names beside it."""
+    return emit_issue(finding.case, _facts(finding.case, finding.outcome, config, finding.localisation), scripts)
+
+
+def lit_test(finding: Finding, config: TargetConfig, export: Export) -> str | None:
+    """A self-contained module with a RUN line of ttmlir-opt; None if the failure is not one of its passes'."""
+    if config.kind != "tt" or finding.localisation is None or not finding.localisation.passes:
+        return None
+    return str(export(finding.case)["text"])
 
 
 def _argument(plain: Mapping[str, Any]) -> Argument:
