@@ -86,8 +86,7 @@ def _apply(node: Node, operands: Sequence[Expected], specs_in: Sequence[TensorSp
     if op.defined is not None and not op.defined(*values, **attributes):
         raise InvalidCase(f"{op.name}: conflicting writes, torch leaves the result open")
     inexact = [i for i, operand in enumerate(operands) if not operand.exact]
-    data = getattr(op.semantics, "data", ())
-    if any(i not in data for i in inexact) and not isinstance(op.semantics, Converts):
+    if any(i not in op.data for i in inexact) and not isinstance(op.semantics, Converts):
         raise InvalidCase(f"{op.name}: decides on rounded values")
     raw = _narrow_result(call(op, values, attributes, "cpu"), spec)
     match op.semantics:

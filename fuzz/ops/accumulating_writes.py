@@ -85,6 +85,7 @@ def _scatter_reduce(how: str, semantics: Semantics) -> Op:
         ),
         source=f"{{0}}.scatter_reduce({{dim}}, {{1}}, {{2}}, {how!r}, include_self={{include_self}})",
         semantics=semantics,
+        indices=((1, "dim"),),
     )
 
 
@@ -97,6 +98,7 @@ register(
         run=lambda x, index, source, *, dim: x.scatter_add(dim, index, source),
         source="{0}.scatter_add({dim}, {1}, {2})",
         semantics=Accumulates(_writes_along_dim, data=(0, 2)),
+        indices=((1, "dim"),),
     ),
     _scatter_reduce("sum", Accumulates(_writes_along_dim, data=(0, 2))),
     _scatter_reduce("prod", Accumulates(_writes_along_dim, data=(0, 2))),
@@ -111,6 +113,7 @@ register(
         run=lambda x, index, source, *, dim: x.index_add(dim, index, source),
         source="{0}.index_add({dim}, {1}, {2})",
         semantics=Accumulates(_writes_along_dim, data=(0, 2)),
+        indices=((1, "dim"),),
     ),
     Op(
         name="index_put_accumulate",
@@ -120,5 +123,6 @@ register(
         run=lambda x, i, j, source: torch.index_put(x, (i, j), source, accumulate=True),
         source="torch.index_put({0}, ({1}, {2}), {3}, accumulate=True)",
         semantics=Accumulates(_pairs, data=(0, 3)),
+        indices=((1, 0), (2, 1)),
     ),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -99,8 +99,16 @@ class Op:
     source: str
     semantics: Semantics
     creates: bool = False  # takes no operand: needs device=
+    # Index operands, and what each holds positions in: a dim of the (first) data operand, the one that attribute `dim`
+    # names, or `flat`, all of it in row-major order.
+    indices: tuple[tuple[int, int | Literal["dim", "flat"]], ...] = ()
     # Whether torch defines the result for these operand values; scatters with conflicting writes are not.
     defined: Callable[..., bool] | None = None
+
+    @property
+    def data(self) -> tuple[int, ...]:
+        """Operands whose elements the result is made of; others are indices, masks, or decide."""
+        return self.semantics.data if isinstance(self.semantics, Moves | Accumulates | Selects) else ()
 
 
 _REGISTRY: dict[str, Op] = {}

@@ -83,6 +83,7 @@ register(
         run=lambda x, index, *, dim: x.gather(dim, index),
         source="{0}.gather({dim}, {1})",
         semantics=Moves(),
+        indices=((1, "dim"),),
     ),
     Op(
         name="take_along_dim",
@@ -92,6 +93,7 @@ register(
         run=lambda x, index, *, dim: torch.take_along_dim(x, index, dim),
         source="torch.take_along_dim({0}, {1}, {dim})",
         semantics=Moves(),
+        indices=((1, "dim"),),
     ),
     Op(
         name="take",
@@ -101,6 +103,7 @@ register(
         run=lambda x, index: torch.take(x, index),
         source="torch.take({0}, {1})",
         semantics=Moves(),
+        indices=((1, "flat"),),
     ),
     Op(
         name="index_select",
@@ -110,6 +113,7 @@ register(
         run=lambda x, index, *, dim: x.index_select(dim, index),
         source="{0}.index_select({dim}, {1})",
         semantics=Moves(),
+        indices=((1, "dim"),),
     ),
     Op(
         name="embedding",
@@ -119,6 +123,7 @@ register(
         run=lambda index, table: torch.nn.functional.embedding(index, table),
         source="torch.nn.functional.embedding({0}, {1})",
         semantics=Moves(data=(1,)),
+        indices=((0, 0),),
     ),
     Op(
         name="index",
@@ -128,6 +133,7 @@ register(
         run=lambda x, i: x[i],
         source="{0}[{1}]",
         semantics=Moves(),
+        indices=((1, 0),),
     ),
     Op(
         name="index2",
@@ -137,6 +143,7 @@ register(
         run=lambda x, i, j: x[i, j],
         source="{0}[{1}, {2}]",
         semantics=Moves(),
+        indices=((1, 0), (2, 1)),
     ),
     Op(
         name="index_dim1",
@@ -146,5 +153,6 @@ register(
         run=lambda x, j: x[:, j],
         source="{0}[:, {1}]",
         semantics=Moves(),
+        indices=((1, 1),),
     ),
 )

@@ -149,6 +149,7 @@ register(
         run=lambda x, index, source, *, dim: x.scatter(dim, index, source),
         source="{0}.scatter({dim}, {1}, {2})",
         semantics=Moves(data=(0, 2)),
+        indices=((1, "dim"),),
         defined=_scatter_defined,
     ),
     Op(
@@ -159,6 +160,7 @@ register(
         run=lambda x, index, *, dim, value: x.scatter(dim, index, value),
         source="{0}.scatter({dim}, {1}, {value})",
         semantics=Moves(constant="value"),
+        indices=((1, "dim"),),
     ),
     Op(
         name="index_copy",
@@ -168,6 +170,7 @@ register(
         run=lambda x, index, source, *, dim: x.index_copy(dim, index, source),
         source="{0}.index_copy({dim}, {1}, {2})",
         semantics=Moves(data=(0, 2)),
+        indices=((1, "dim"),),
         defined=lambda x, index, source, *, dim: _agree(x, lambda p: p.index_select(dim, index), source),
     ),
     Op(
@@ -178,6 +181,7 @@ register(
         run=lambda x, index, *, dim, value: x.index_fill(dim, index, value),
         source="{0}.index_fill({dim}, {1}, {value})",
         semantics=Moves(constant="value"),
+        indices=((1, "dim"),),
     ),
     Op(
         name="index_put",
@@ -187,6 +191,7 @@ register(
         run=lambda x, i, j, source: torch.index_put(x, (i, j), source),
         source="torch.index_put({0}, ({1}, {2}), {3})",
         semantics=Moves(data=(0, 3)),
+        indices=((1, 0), (2, 1)),
         defined=lambda x, i, j, source: _agree(x, lambda p: p[i, j], source),
     ),
     Op(
@@ -197,6 +202,7 @@ register(
         run=lambda x, i, j, *, value: torch.index_put(x, (i, j), torch.full((), value, dtype=x.dtype, device=x.device)),
         source="torch.index_put({0}, ({1}, {2}), torch.full((), {value}, dtype={0}.dtype, device={0}.device))",
         semantics=Moves(constant="value"),
+        indices=((1, 0), (2, 1)),
     ),
     Op(
         name="slice_scatter",

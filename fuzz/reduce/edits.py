@@ -12,13 +12,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from fuzz.case import Case, CaseError, Node, Sharding, TensorSpec, replicated
-from fuzz.ops.core import FLOATS, INTEGERS, Accumulates, Moves, Selects, get, specs
+from fuzz.ops.core import FLOATS, INTEGERS, get, specs
 from fuzz.reduce.order import RANGED_KINDS, canonical_names, complexity
 
 T = TypeVar("T")
-
-# x[:, j] leaves dim 0 alone.
-FIRST_INDEXED_DIM = {"index_dim1": 1}
 
 
 def propose(case: Case, **changes: Any) -> Iterator[Case]:
@@ -119,17 +116,15 @@ def index_extents(case: Case) -> dict[str, int]:
 
 def indexed_extent(node: Node, position: int, known: dict[str, TensorSpec]) -> int | None:
     """Size of what an operand holds positions in; None for an operand that is no index."""
-    semantics = get(node.op).semantics
-    if not isinstance(semantics, Moves | Accumulates | Selects) or not semantics.data or position in semantics.data:
+    op = get(node.op)
+    addressed = dict(op.indices).get(position)
+    if addressed is None:
         return None
-    data = known[node.operands[semantics.data[0]]]
-    if node.op == "take":
+    data = known[node.operands[op.data[0]]]
+    if addressed == "flat":
         return data.elements
-    indices = [other for other in range(len(node.operands)) if other not in semantics.data]
-    # Without a `dim`, several indices name positions in dims 0, 1, .. as in x[i, j].
-    dim = FIRST_INDEXED_DIM.get(node.op, 0) + indices.index(position)
-    named = node.keywords.get("dim", dim)
-    return data.shape[named] if isinstance(named, int) and -len(data.shape) <= named < len(data.shape) else None
+    dim = node.keywords["dim"] if addressed == "dim" else addressed
+    return data.shape[dim] if isinstance(dim, int) and -len(data.shape) <= dim < len(data.shape) else None
 
 
 def likely_shardings(case: Case) -> dict[str, Sharding]:
