@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`meshfuzz emit` and `meshfuzz prove`: what is handed to the people who can fix the bug."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from fuzz.commands.options import dir_option, subject_of, target_options
+from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, write_text
+
+if TYPE_CHECKING:
+    from fuzz.publish import Form
+
+
+@click.command()
+@click.argument("case", metavar="ID|FILE")
+@click.option(
+    "--form",
+    default="torch",
+    show_default=True,
+    type=click.Choice(["torch", "stablehlo", "pytest"]),
+    help="What the script is made of: a torch program as a user writes it, the module text for a PJRT plugin, or a "
+    "test for tt-xla.",
+)
+@target_options
+@dir_option
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the script there; default: print it."
+)
+def emit(case: str, form: str, directory: Path, output: Path | None, **choices: Any) -> int:
+    """Write a standalone script that shows a finding, or the failure of a case file."""
+    subject, config, finding = subject_of(case, directory, **choices)
+    from fuzz.pool import Pool
+    from fuzz.publish import script
+
+    with Pool(config, directory, workers=1, deadline=choices["deadline"]) as pool:
+        outcome = finding.outcome if finding is not None else pool.run(subject)
+        blamed = finding.localisation if finding is not None else None
+        text = script(subject, outcome, cast("Form", form), config, pool.export, blamed)
+    write_text(text, output)
+    return NOTHING_NEW
+
+
+@click.command()
+@click.argument("scripts", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def prove(scripts: Sequence[Path]) -> int:
+    """Run repro scripts in clean processes. Exit code 1 if one shows its bug, 3 if none could run here."""
+    from repros.prove import prove as prove_script
+
+    codes = []
+    for script in scripts:
+        proof = prove_script(script)
+        codes.append(proof.exit_code)
+        click.echo(f"{script}: {proof.meaning} (exit {proof.exit_code}, {proof.seconds:.1f} s)")
+        click.echo("".join(f"  {line}\n" for line in proof.output.strip().splitlines()), nl=False)
+    if 1 in codes:
+        return FINDINGS
+    return NOTHING_NEW if 0 in codes else ENVIRONMENT
