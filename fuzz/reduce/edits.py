@@ -20,14 +20,21 @@ T = TypeVar("T")
 
 def propose(case: Case, **changes: Any) -> Iterator[Case]:
     """The case with some of its fields replaced, if that is a valid and strictly simpler case; otherwise nothing."""
+    candidate = consistent(case, **changes)
+    if candidate is not None and complexity(candidate) < complexity(case):
+        yield candidate
+
+
+def consistent(case: Case, **changes: Any) -> Case | None:
+    """The case with some of its fields replaced, without what that leaves unused; None if that is no valid case."""
     try:
         candidate = renamed(narrowed(replace(case, **changes).live(), case))
         # A result without elements is right whatever was computed, so none may become empty.
         emptied = _empty(candidate) and not _empty(case)
     except CaseError:
-        return
-    if candidate.nodes and not emptied and _payloads_exist(candidate) and complexity(candidate) < complexity(case):
-        yield candidate
+        return None
+    holds = (candidate.nodes or not case.nodes) and not emptied and _payloads_exist(candidate)
+    return candidate if holds else None
 
 
 def exchanged(items: tuple[T, ...], at: int, *new: T) -> tuple[T, ...]:

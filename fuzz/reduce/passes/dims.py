@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from fuzz.case import Attribute, Case, Input, Node
 from fuzz.reduce.edits import propose
@@ -111,11 +111,24 @@ def extents(case: Case) -> dict[Place, int]:
 
 
 def resize(case: Case, new: Mapping[Place, int]) -> Iterator[Case]:
-    """The case with other extents in some places; reshapes follow their operands."""
+    """The case with other extents in some places, where that is simpler; reshapes follow their operands."""
+    resized = resized_parts(case, new)
+    if (resized["inputs"], resized["nodes"]) != (case.inputs, case.nodes):
+        yield from propose(case, **resized)
+
+
+class Parts(TypedDict):
+    """Fields of a case."""
+
+    inputs: tuple[Input, ...]
+    nodes: tuple[Node, ...]
+
+
+def resized_parts(case: Case, new: Mapping[Place, int]) -> Parts:
+    """Inputs and nodes with other extents in some places; torch may reject them."""
     inputs = tuple(_resized_input(value, new) for value in case.inputs)
     nodes = tuple(_resized_node(node, new) for node in case.nodes)
-    if inputs != case.inputs or nodes != case.nodes:
-        yield from propose(case, inputs=inputs, nodes=reshaped(case, inputs, nodes))
+    return {"inputs": inputs, "nodes": reshaped(case, inputs, nodes)}
 
 
 def _resized_input(value: Input, new: Mapping[Place, int]) -> Input:
