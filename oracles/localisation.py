@@ -7,10 +7,11 @@ Imports nothing of the compilers: the driver keeps the answer, and finds it itse
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from oracles.outcome import Verdict
+from oracles.quotation import Quote, changed, named
 from oracles.stages.passes import Dump, PassLog
 
 PASS_LOG = "passes.log"  # in the TMPDIR of the process that compiles: what the compiler prints around its passes
@@ -24,13 +25,16 @@ class Localisation:
     passes: tuple[str, ...] = ()  # the guilty one; if more, it is one of these, in the order in which they ran
     step: str = ""  # the stage that was being made
     unknown: str = ""  # why no pass is named
+    # What the guilty pass wrote, or the op that it fails on; empty if no pass is named.
+    quote: Quote = field(default_factory=Quote)
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self) | {"verdict": str(self.verdict)}
 
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Localisation:
-        return cls(**{**data, "verdict": Verdict(data["verdict"]), "passes": tuple(data["passes"])})
+        quote = Quote.from_plain(data["quote"])
+        return cls(**{**data, "verdict": Verdict(data["verdict"]), "passes": tuple(data["passes"]), "quote": quote})
 
     def __str__(self) -> str:
         if self.unknown:
@@ -45,7 +49,9 @@ def failing_pass(log: PassLog, verdict: Verdict) -> Localisation:
     """Of a compile that the compiler gave up."""
     failing = log.failing
     if failing is not None:
-        return Localisation(verdict, (str(failing),), failing.step)
+        # The failed pass may print half a module or none: then the op is looked for in the module that it was given.
+        modules = [dump.text for dump in (failing, *reversed(log.dumps[: log.dumps.index(failing)]))]
+        return Localisation(verdict, (str(failing),), failing.step, quote=named(log.error, modules))
     if not log.dumps or log.dumps[-1].is_pass or log.unfinished is not None:
         return Localisation(verdict, unknown="the compile failed, and none of its passes says that it did")
     return Localisation(verdict, unknown=f"the compile failed outside any pass, after stage {log.dumps[-1].step}")
@@ -77,4 +83,7 @@ def first_wrong(judged: Sequence[tuple[Dump, bool | None]]) -> Localisation:
     if last_right < 0:
         return Localisation(Verdict.WRONG, unknown="no module that can be executed before the wrong one is right")
     names = tuple(dict.fromkeys(str(dump) for dump in suspects))
-    return Localisation(Verdict.WRONG, names, suspects[-1].step)
+    guilty = suspects[-1]
+    finished = next((dump.text for dump, _ in judged if not dump.is_pass and dump.step == guilty.step), "")
+    quote = changed(judged[last_right][0].text, guilty.text, finished)
+    return Localisation(Verdict.WRONG, names, guilty.step, quote=quote)

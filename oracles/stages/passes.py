@@ -35,6 +35,7 @@ _PASS = re.compile(
     r"(?: \('[^']*' operation(?:: @.*)?\))? //----- //$"
 )
 _STAGE = re.compile(r"\| MLIR Module (?P<stage>\w+):$")
+_ERROR = re.compile(r"^(?:loc\(.*\): )?error: (?P<text>.+)$")
 _STAGE_END = re.compile(r"^-+ END OF MLIR MODULE -+$")
 
 
@@ -64,6 +65,7 @@ class PassLog:
 
     dumps: tuple[Dump, ...]
     unfinished: Dump | None = None  # a pass that was begun and after which nothing was printed
+    error: str = ""  # MLIR's first error; the exception that the compiler throws in the end says it again, or less
 
     @property
     def failing(self) -> Dump | None:
@@ -75,7 +77,8 @@ def read(lines: Iterable[str]) -> PassLog:
     """Read the log of one compile. Lines that belong to no module are skipped."""
     dumps: list[Dump] = []
     begun: Dump | None = None
-    for dump, before in _blocks(lines):
+    errors: list[str] = []
+    for dump, before in _blocks(_without_errors(lines, errors)):
         if before:
             begun = dump
         else:
@@ -84,7 +87,16 @@ def read(lines: Iterable[str]) -> PassLog:
     if begun is not None:
         dumps.append(begun)
     named = tuple(_with_steps(dumps))
-    return PassLog(named) if begun is None else PassLog(named[:-1], named[-1])
+    error = next(iter(errors), "")
+    return PassLog(named, None, error) if begun is None else PassLog(named[:-1], named[-1], error)
+
+
+def _without_errors(lines: Iterable[str], errors: list[str]) -> Iterator[str]:
+    for line in lines:
+        if found := _ERROR.match(line):
+            errors.append(found["text"].strip())
+        else:
+            yield line
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[tuple[Dump, bool]]:

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 from oracles.localisation import Localisation, failing_pass, fatal_pass, first_wrong
 from oracles.outcome import Verdict
+from oracles.quotation import Quote
 from oracles.stages.passes import Dump, PassLog
 
 SHLO = Dump("", "", "shlo", "")
@@ -72,6 +76,31 @@ def test_a_process_that_dies_printing_a_failed_module_would_have_reported_an_err
     assert (found.verdict, found.passes) == (Verdict.COMPILE_ERROR, ("Convert (convert)",))
 
 
+def module(line: str) -> str:
+    return f"module {{\nfunc.func @main(%arg0: tensor<2xf32>) {{\n{line}\n}}\n}}\n"
+
+
+RIGHT = "%0 = stablehlo.all_gather %arg0 {dim = 0} : tensor<4xf32>"
+WRONG = "%0 = stablehlo.all_gather %arg0 {dim = 1} : tensor<4xf32>"
+
+
+def test_the_guilty_pass_is_quoted_against_the_last_right_module() -> None:
+    dumps = [(SHLO, RIGHT, True), (FUSING, "%0 = who.knows %arg0 : tensor<4xf32>", None), (RESHARDS, WRONG, False)]
+    stage = Dump("", "", "shlo_compiler", module(WRONG))
+    judged = [(replace(dump, text=module(text)), right) for dump, text, right in dumps]
+    found = first_wrong([*judged, (stage, False)])
+    assert found.quote == Quote((WRONG,), (RIGHT,), WRONG)
+
+
+def test_a_failing_pass_is_quoted_by_the_op_that_the_compiler_names() -> None:
+    given = replace(SHLO, text=module(RIGHT))
+    log = PassLog(
+        (given, replace(FAILED, text="Segmentation fault")), error="failed to legalize 'stablehlo.all_gather'"
+    )
+    assert failing_pass(log, Verdict.COMPILE_ERROR).quote == Quote((RIGHT,))
+
+
 def test_it_crosses_processes_unchanged() -> None:
-    found = first_wrong([(SHLO, True), (FUSING, None), (RESHARDS, False)])
-    assert Localisation.from_plain(found.to_plain()) == found
+    found = first_wrong([(SHLO, True), (FUSING, None), (replace(RESHARDS, text=module(WRONG)), False)])
+    assert found.quote.wrote
+    assert Localisation.from_plain(json.loads(json.dumps(found.to_plain()))) == found

@@ -121,3 +121,10 @@ def test_a_log_cut_off_inside_a_module_is_no_error() -> None:
 def test_a_log_without_passes_is_empty() -> None:
     log = read(["something else\n"])
     assert (log.dumps, log.unfinished) == ((), None)
+
+
+def test_the_compiler_s_first_error_is_kept_and_belongs_to_no_module() -> None:
+    log = read(lines(LOG + CONVERSION + FAILURE + GENERIC + "error: and another\n"))
+    assert log.error == "'ttnn.prod' op Input tensor rank is greater than 4"
+    assert not any("error" in dump.text for dump in log.dumps)
+    assert read(lines(LOG)).error == ""
