@@ -171,6 +171,15 @@ class Case:
         return next((n for n in self.nodes if n.name == name), None)
 
     @property
+    def used_axes(self) -> tuple[str, ...]:
+        """Mesh axes that some sharding names, in the order of the mesh."""
+        stated = [value.sharding for value in self.inputs]
+        stated += [node.sharding for node in self.nodes if node.sharding is not None]
+        stated += [output.sharding for output in self.outputs if output.sharding is not None]
+        named = {axis for sharding in stated for axes in sharding for axis in axes}
+        return tuple(axis for axis in self.mesh.axes if axis in named)
+
+    @property
     def digest(self) -> str:
         """Identity: 16 hex digits of the SHA-256 of the canonical text."""
         text = json.dumps(to_plain(self), sort_keys=True, separators=(",", ":"))
