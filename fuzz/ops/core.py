@@ -102,9 +102,6 @@ class Op:
     # Index operands, and what each holds positions in: a dim of the (first) data operand, the one that attribute `dim`
     # names, or `flat`, all of it in row-major order.
     indices: tuple[tuple[int, int | Literal["dim", "flat"]], ...] = ()
-    # Dims of the data that the index operands name positions in, one each, unless there is an attribute `dim`; None for
-    # positions in the flattened data. Index operands are the numbers that `semantics` does not call data.
-    index_dims: tuple[int, ...] | None = (0, 1)
     # Whether torch defines the result for these operand values; scatters with conflicting writes are not.
     defined: Callable[..., bool] | None = None
 

@@ -103,7 +103,6 @@ register(
         run=lambda x, index: torch.take(x, index),
         source="torch.take({0}, {1})",
         semantics=Moves(),
-        index_dims=None,
         indices=((1, "flat"),),
     ),
     Op(
@@ -154,7 +153,6 @@ register(
         run=lambda x, j: x[:, j],
         source="{0}[:, {1}]",
         semantics=Moves(),
-        index_dims=(1,),
         indices=((1, 1),),
     ),
 )
