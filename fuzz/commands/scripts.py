@@ -11,13 +11,16 @@ import click
 
 from fuzz.commands.options import dir_option, subject_of, target_options
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, write_text
+from fuzz.settings import Budget, Settings, UsageError
 
 if TYPE_CHECKING:
     from fuzz.publish import Form
 
+REPORT = "report"  # folder of a campaign's pages
+
 
 @click.command()
-@click.argument("case", metavar="ID|FILE")
+@click.argument("case", metavar="[ID|FILE]", required=False)
 @click.option(
     "--form",
     default="torch",
@@ -26,13 +29,27 @@ if TYPE_CHECKING:
     help="What the script is made of: a torch program as a user writes it, the module text for a PJRT plugin, or a "
     "test for tt-xla.",
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Write all forms, a page and a bug report of every finding, and an index of them, into a folder.",
+)
 @target_options
 @dir_option
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the script there; default: print it."
+    "--output",
+    type=click.Path(path_type=Path),
+    help=f"Write the script there; default: print it. With --all a folder; default: {REPORT} in --dir.",
 )
-def emit(case: str, form: str, directory: Path, output: Path | None, **choices: Any) -> int:
-    """Write a standalone script that shows a finding, or the failure of a case file."""
+def emit(case: str | None, form: str, everything: bool, directory: Path, output: Path | None, **choices: Any) -> int:
+    """Write a standalone script that shows a finding, or the failure of a case file; or all about all findings."""
+    if everything == (case is not None):
+        raise UsageError("give the ID of a finding, a case file, or --all")
+    if output is not None and output.exists() and output.is_dir() != everything:
+        raise UsageError(f"{output} is {'no' if everything else 'a'} folder: choose another --output")
+    if case is None:
+        return _emit_all(directory, output or directory / REPORT, choices["deadline"])
     subject, config, finding = subject_of(case, directory, **choices)
     from fuzz.pool import Pool
     from fuzz.publish import script
@@ -42,6 +59,28 @@ def emit(case: str, form: str, directory: Path, output: Path | None, **choices: 
         blamed = finding.localisation if finding is not None else None
         text = script(subject, outcome, cast("Form", form), config, pool.export, blamed)
     write_text(text, output)
+    return NOTHING_NEW
+
+
+def _emit_all(directory: Path, output: Path, deadline: float) -> int:
+    from fuzz.folder import LazyPool, write_folder
+    from fuzz.report.html import Campaign
+    from fuzz.report.progress import counted
+    from fuzz.report.words import plural
+    from fuzz.store import Store
+
+    with Store.open(directory) as store:
+        plain = store.settings
+        settings = Settings.from_plain(plain["settings"])
+        campaign = Campaign(store.findings(), settings, Budget(**plain["budget"]), store.counts())
+    missing = []
+    with LazyPool(settings.target, directory, deadline) as pool:
+        written = write_folder(campaign, directory, output, pool.export)
+        for finding, pieces in counted(written, len(campaign.findings), lambda item: item[0].id):
+            missing += [f"{finding.id}: {p.name} not written: {p.problem}" for p in pieces if p.problem]
+    for line in missing:
+        click.echo(line)
+    click.echo(f"{plural(len(campaign.findings), 'finding')}: {output / 'index.html'}")
     return NOTHING_NEW
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import track
 from rich.text import Text
 
 from fuzz.account import Snapshot
@@ -17,6 +19,7 @@ from fuzz.store import SKIPPED
 from oracles.outcome import Verdict
 
 PLAIN_INTERVAL = 10.0  # seconds
+Item = TypeVar("Item")
 
 
 def line(snapshot: Snapshot) -> str:
@@ -61,3 +64,14 @@ def progress(snapshot: Callable[[], Snapshot]) -> Iterator[None]:
     finally:
         ended.set()
         reporter.join()
+
+
+def counted(items: Iterable[Item], total: int, name: Callable[[Item], str]) -> Iterator[Item]:
+    """Pass items on and show how many of `total` there were: a bar on a terminal, a line each elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        yield from track(items, "", total, console=console, transient=True)
+        return
+    for number, item in enumerate(items, 1):
+        print(f"{number}/{total} {name(item)}", file=sys.stderr, flush=True)
+        yield item

@@ -15,11 +15,14 @@ from rich.text import Text
 from fuzz.account import Summary
 from fuzz.case import Case
 from fuzz.report.progress import clock
+from fuzz.report.words import confirmation, coordinate, examples, plural, printable, quote_heading, quoted, reduction
 from fuzz.signature import normalise
 from fuzz.store import SKIPPED, Finding, State
+from oracles.explanation import Decoded
 from oracles.outcome import NOT_JUDGED, RIGHT, WRONG, Outcome, Verdict
 
 MESSAGES = 8  # per verdict in a summary
+ELEMENTS = 8  # decoded ones of an output
 SHORT = {Verdict.NONDETERMINISTIC: "FLAKY"}  # so that the table keeps within 80 columns
 
 
@@ -28,8 +31,8 @@ def print_to(console: Console, *parts: RenderableType) -> None:
     console.print(*parts, sep="\n", markup=False, highlight=False, soft_wrap=False)
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
-    """One line per finding."""
+def findings_table(findings: Sequence[Finding]) -> RenderableType:
+    """One line per finding, and below them what is known to have happened."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -38,12 +41,23 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     table.add_column("cases", justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("proven", no_wrap=True)
+    sentences = _grid()
     for finding in findings:
         proven = "yes" if finding.state is State.PROVEN else "no"
         ops = " ".join(node.op for node in finding.case.nodes) or "none"
         verdict, stage = SHORT.get(finding.outcome.verdict, str(finding.outcome.verdict)), finding.outcome.stage
         table.add_row(*map(Text, (finding.id, verdict, stage, ops, str(finding.count), size(finding.case), proven)))
-    return table
+        if finding.explanation is not None:
+            sentences.add_row(Text(finding.id), Text(finding.explanation.sentence))
+    return Group(table, sentences, Text("")) if sentences.row_count else table
+
+
+def _grid() -> Table:
+    """Names, and what is said of each."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
 
 
 def size(case: Case) -> str:
@@ -83,7 +97,7 @@ def _summary_parts(summary: Summary, directory: Path) -> Iterator[RenderableType
 
 def finding_text(finding: Finding, directory: Path) -> Group:
     """One finding in full."""
-    outcome = finding.outcome
+    outcome, explanation = finding.outcome, finding.explanation
     facts = {
         "finding": finding.id,
         "bucket": finding.key,
@@ -96,32 +110,46 @@ def finding_text(finding: Finding, directory: Path) -> Group:
         "digits lost": outcome.number_format,
         "pass": "" if finding.localisation is None else str(finding.localisation),
         "message": outcome.message,
+        "explained": "" if explanation is None else explanation.sentence,
+        "confirmed": "" if explanation is None else confirmation(explanation),
+        "boundaries": "\n".join(map(str, finding.boundaries)),
+        "controls": "\n".join(map(str, finding.controls)),
         "pcc": "" if outcome.pcc is None else f"{outcome.pcc:.6f} (decides nothing)",
         "cases": f"{finding.count}, the first is number {finding.first}",
-        "reduction": _reduction(finding),
+        "reduction": reduction(finding),
     }
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    grid = _grid()
     for name, value in facts.items():
         if value:
-            grid.add_row(Text(name), Text(value))
+            grid.add_row(Text(name), Text(printable(value)))
     for script in finding.scripts:
         path = str(directory / script.path) if script.path else "not written"
         grid.add_row(Text(script.form), Text(f"{path}: {'proven' if script.proven else 'not proven'}, {script.detail}"))
     parts: list[RenderableType] = [grid, Text("")]
+    for decoded in () if explanation is None else explanation.decoded:
+        parts += [*decoded_text(finding.case, decoded), Text("")]
     if outcome.mismatches:
         parts += [mismatch_table(finding.case, outcome), Text("")]
+    if lines := quoted(finding):
+        parts += [Text(quote_heading(finding)), *(Text(f"{sign} {line}") for sign, line in lines), Text("")]
     parts.append(Text(finding.reduced.rstrip()))
     return Group(*parts)
 
 
-def _reduction(finding: Finding) -> str:
-    if finding.state is State.NEW:
-        return "not done: the time was up; meshfuzz run --resume does it"
-    if finding.state is State.FLAKY:
-        return "not done: the case does not fail every time"
-    return f"{finding.runs} runs, {'1-minimal' if finding.minimal else 'stopped by its budget before 1-minimal'}"
+def decoded_text(case: Case, decoded: Decoded) -> Iterator[RenderableType]:
+    """What the wrong elements of an output are: how many of each cause, and some of them."""
+    causes = ", ".join(f"{count} {cause}" for cause, count in decoded.causes.items())
+    yield Text(f"{decoded.output}: {plural(decoded.wrong, 'wrong element')} on all devices together: {causes}")
+    if not decoded.elements:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("position", "device", "cause", "expected", "got"):
+        table.add_column(name, overflow="fold")
+    for element in examples(decoded, ELEMENTS):
+        at = f"[{', '.join(map(str, element.at))}]"
+        device = coordinate(case.mesh, element.device)
+        table.add_row(*map(Text, (at, device, element.cause, element.wanted, element.got)))
+    yield table
 
 
 def coverage_text(stages: Mapping[str, Counter[str]], ops: Mapping[str, Sequence[str]]) -> Group:
@@ -149,9 +177,7 @@ def mismatch_table(case: Case, outcome: Outcome) -> Table:
     for name in ("output", "device", "wrong", "position", "expected", "got"):
         table.add_column(name, overflow="fold")
     for mismatch in outcome.mismatches:
-        position = case.mesh.coordinate(mismatch.device)
-        coordinate = " ".join(f"{axis}={position[axis]}" for axis in case.mesh.axes)
-        first = (mismatch.output, coordinate, f"{mismatch.wrong}/{mismatch.total}")
+        first = (mismatch.output, coordinate(case.mesh, mismatch.device), f"{mismatch.wrong}/{mismatch.total}")
         for sample in mismatch.samples or (("", "", ""),):
             table.add_row(*map(Text, (*first, *sample)))
             first = ("", "", "")
