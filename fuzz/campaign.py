@@ -283,7 +283,7 @@ class Campaign:
 
     def _investigated(self, start: Start) -> Finding:
         with self._busy("reducing"):
-            return investigate(start, self._pool.run, self._tools.reduce)
+            return investigate(start, self._pool.run, self._tools.reduce, self._pool.explain)
 
     @contextmanager
     def _busy(self, activity: str) -> Iterator[None]:

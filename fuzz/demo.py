@@ -22,6 +22,7 @@ from fuzz.payloads import decode_position
 from fuzz.pool import Pool
 from fuzz.reduce.reducer import reduce
 from fuzz.store import Finding
+from oracles.explanation import Explanation
 from oracles.faults import FAULTS
 from oracles.outcome import UNEXPLAINED, Mismatch, Outcome
 from oracles.targets.config import TargetConfig
@@ -45,6 +46,7 @@ class Told:
     outcomes: dict[str, Outcome]  # by seed
     start: Start | None = None  # the first wrong op of the natural form
     finding: Finding | None = None
+    explanations: tuple[Explanation, ...] = ()  # of the natural form, and of its first wrong op
 
 
 def glm_router(directory: Path) -> Iterator[str]:
@@ -71,8 +73,9 @@ def tell(fault: str, seeds: dict[str, Case], directory: Path) -> Told:
         if not outcomes[NATURAL].verdict.failing:
             return Told(fault, outcomes)
         start = starting_point(0, seeds[NATURAL], outcomes[NATURAL], pool.run)
-        finding = investigate(start, pool.run, partial(reduce, max_runs=1000, max_seconds=REDUCTION))
-        return Told(fault, outcomes, start, finding)
+        reducer = partial(reduce, max_runs=1000, max_seconds=REDUCTION)
+        finding = investigate(start, pool.run, reducer, pool.explain)
+        return Told(fault, outcomes, start, finding, (pool.explain(seeds[NATURAL]), pool.explain(start.case)))
 
 
 def _chapter(told: Told, seeds: dict[str, Case]) -> Iterator[str]:
@@ -88,7 +91,7 @@ def _chapter(told: Told, seeds: dict[str, Case]) -> Iterator[str]:
     if told.start is not None and told.finding is not None:
         yield from _usual_check(seeds[NATURAL], told.outcomes[NATURAL])
         yield from _seen(seeds[NATURAL], told.outcomes[NATURAL])
-        yield from _explained(told.outcomes[NATURAL], told.start, told.finding)
+        yield from _explained(told, told.start, told.finding)
 
 
 def _usual_check(case: Case, outcome: Outcome) -> Iterator[str]:
@@ -122,20 +125,22 @@ def _first_sample(case: Case, mismatch: Mismatch) -> str:
     return f"{place} is {table.name}[{held}], not {table.name}[{meant}]"
 
 
-def _explained(outcome: Outcome, start: Start, finding: Finding) -> Iterator[str]:
+def _explained(told: Told, start: Start, finding: Finding) -> Iterator[str]:
     # What comes after the first wrong op reads wrong values; no model explains that.
-    unexplained = outcome.diagnosis.startswith(UNEXPLAINED)
+    sentences = [explanation.sentence for explanation in told.explanations]
+    known = next((sentence for sentence in sentences if not sentence.startswith(UNEXPLAINED)), sentences[-1])
     facts = {
         "first wrong op": start.outcome.op,
         "guilty step": start.outcome.transition,
-        "diagnosis": start.outcome.diagnosis if unexplained else outcome.diagnosis,
+        "diagnosis": known,
         "bucket": finding.key,
     }
     for name, fact in facts.items():
         yield from _wrapped(f"{name:15} {fact}", "    ")
     yield f"    minimal case    {finding.runs} runs, {'1-minimal' if finding.minimal else 'stopped by its budget'}"
     yield from (f"      {line}" for line in case_lines(finding.case))
-    yield from _wrapped(f"{'its diagnosis':15} {finding.outcome.diagnosis}", "    ")
+    if finding.explanation is not None:
+        yield from _wrapped(f"{'its diagnosis':15} {finding.explanation.sentence}", "    ")
 
 
 def case_lines(case: Case) -> Sequence[str]:

@@ -14,9 +14,11 @@ from fuzz.reduce.passes.graph import feed
 from fuzz.signature import signature
 from fuzz.store import Finding, State, Witness
 from fuzz.triage import ANY_CASE, Pattern, earliest_wrong, pattern
+from oracles.explanation import Explanation
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 
 Run = Callable[[Case], Outcome]
+Explain = Callable[[Case], Explanation]  # see `Pool.explain`
 
 
 class Reduced(Protocol):
@@ -78,8 +80,8 @@ def unreduced(start: Start) -> Finding:
     return _finding(start, start.signature, pattern(start.case), State.NEW, start.case, start.outcome)
 
 
-def investigate(start: Start, run: Run, reduce: Reduce) -> Finding:
-    """Run the case again, reduce it while the same failure stays, and name the bucket.
+def investigate(start: Start, run: Run, reduce: Reduce, explain: Explain) -> Finding:
+    """Run the case again, reduce it while the same failure stays, explain what is left, and name the bucket.
 
     A failure that does not repeat becomes a NONDETERMINISTIC finding, not reduced: no smaller case could be trusted.
     """
@@ -104,7 +106,9 @@ def investigate(start: Start, run: Run, reduce: Reduce) -> Finding:
     if final.verdict is Verdict.WRONG and (deeper := blame_resharding(case, run)) is not None:
         case, final = deeper
     found = _finding(start, wanted, of, State.REDUCED, case, final)
-    return replace(found, runs=reduction.runs, minimal=reduction.minimal)
+    explanation = explain(case) if final.verdict in MISMATCHING else None
+    key = mechanism(case, final, explanation)
+    return replace(found, key=key, runs=reduction.runs, minimal=reduction.minimal, explanation=explanation)
 
 
 def _unsteady(start: Start, again: Outcome) -> Finding:
@@ -119,7 +123,7 @@ def _unsteady(start: Start, again: Outcome) -> Finding:
 
 def _finding(start: Start, name: str, of: Pattern, state: State, case: Case, outcome: Outcome) -> Finding:
     return Finding(
-        key=mechanism(case, outcome) if state is State.REDUCED else name,
+        key=name,
         witnesses=(Witness(name, of),),
         state=state,
         first=start.number,

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from fuzz.case import Case, Input, Output, Payload, Sharding, is_uneven, replicated
 from fuzz.signature import late_subject, number_format_words, signature
+from oracles.explanation import RESHARDINGS, Explanation
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 
 # The op a lowered graph is about, first match wins: the others in it prepare indices or cut results for that one.
@@ -34,21 +35,31 @@ SUBJECTS = (
 )
 
 
-def mechanism(case: Case, outcome: Outcome) -> str:
-    """The bucket key of a reduced case: where, what, and on which operands. An injected fault is always named."""
+# The compiler writes these only where it takes a whole graph for something else: that is the bug, whatever it computes.
+MISTAKEN_FOR = frozenset({"fill_cache", "update_cache", "paged_update_cache"})
+
+
+def mechanism(case: Case, outcome: Outcome, explanation: Explanation | None = None) -> str:
+    """The bucket key of a reduced case: where, what, and how. An injected fault is always named.
+
+    How is the fault model that explains the numbers; where none does, the operands that are sharded.
+    """
     if outcome.verdict not in MISMATCHING:
         return signature(outcome)
     planted = f"injected {outcome.injected}: " if outcome.injected else ""
     subject = next((name for name in SUBJECTS if name in outcome.operations), outcome.op)
-    if not case.nodes:
+    model = explanation.model if explanation is not None else ""
+    if not case.nodes or model in RESHARDINGS:
         subject = "resharding"
-    if (became := late_subject(outcome)) and became != subject:
+    elif (became := late_subject(outcome)) and became != subject:
         subject = f"{subject} as {became}"
     where = f"{outcome.verdict} {outcome.transition}, " if outcome.transition else f"{outcome.verdict} "
     if outcome.number_format:
         # Digits are lost wherever the values lie: sharding has no part in it.
         return f"{planted}{where}{subject}: {number_format_words(outcome)}"
-    return f"{planted}{where}{subject}: {', '.join(_layout(case)) or 'nothing'} sharded"
+    if late_subject(outcome) in MISTAKEN_FOR:
+        return f"{planted}{where}{subject}"
+    return f"{planted}{where}{subject}: {model or ', '.join(_layout(case)) or 'nothing'}{'' if model else ' sharded'}"
 
 
 def _layout(case: Case) -> list[str]:

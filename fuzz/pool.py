@@ -26,9 +26,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fuzz.case import Case, MeshfuzzError, to_plain
+from fuzz.neighbours import neighbours
 from fuzz.signature import last_meaningful_line
+from oracles.explanation import Explanation
 from oracles.localisation import PASS_LOG, Localisation, fatal_pass
-from oracles.outcome import Outcome, Verdict
+from oracles.outcome import UNEXPLAINED, Outcome, Verdict
 from oracles.stages import passes
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
@@ -59,6 +61,10 @@ class PoolClosed(MeshfuzzError):
 
 class ExportFailed(MeshfuzzError):
     """The case cannot be written as a module."""
+
+
+class _Refused(MeshfuzzError):
+    """The worker gave no answer; the message says why."""
 
 
 class Pool:
@@ -122,7 +128,19 @@ class Pool:
 
         Raises what `run` raises, and ExportFailed.
         """
-        return self._on_worker(lambda worker: worker.export(case, self._deadline))
+        try:
+            return self._on_worker(lambda worker: worker.answer("export", (case,), self._deadline))
+        except _Refused as error:
+            raise ExportFailed(f"the case has no module: {error}") from error
+
+    def explain(self, case: Case) -> Explanation:
+        """Why a wrong case is wrong, as other inputs and other sizes tell. Raises what `run` raises."""
+        cases = (case, *neighbours(case, self._config.topology))
+        try:
+            plain = self._on_worker(lambda worker: worker.answer("explain", cases, self._deadline))
+        except _Refused as error:
+            return Explanation(f"{UNEXPLAINED}: {error}")
+        return Explanation.from_plain(plain)
 
     def localise(self, case: Case) -> Localisation:
         """The compiler pass in which a case's failure begins, as a second compile with all passes printed tells it.
@@ -298,7 +316,7 @@ class _Worker:
         """One case. The worker is not usable afterwards if it died or had to be stopped."""
         began = time.monotonic()
         try:
-            reply = self._ask({"judge": to_plain(case)}, began + deadline)
+            reply = self._ask("judge", (case,), began + deadline)
             if reply is not None:
                 return Outcome.from_plain(reply["outcome"])
             verdict, message = Verdict.CRASH, self._death()
@@ -311,23 +329,23 @@ class _Worker:
         seconds = {self._stage or "start": round(time.monotonic() - began, 3)}
         return Outcome(verdict, self._stage, message, log=self._tail(), seconds=seconds)
 
-    def export(self, case: Case, deadline: float) -> dict[str, Any]:
-        """The case's module. Raises ExportFailed."""
+    def answer(self, request: str, cases: Sequence[Case], deadline: float) -> dict[str, Any]:
+        """What the worker replies to a request other than to judge. Raises _Refused."""
         try:
-            reply = self._ask({"export": to_plain(case)}, time.monotonic() + deadline)
+            reply = self._ask(request, cases, time.monotonic() + deadline)
             refusal = self._death() if reply is None else reply.get("refused")
         except TimeoutError:
             reply, refusal = None, f"no answer within {deadline:g} s"
             self.stop()
         if reply is None or refusal is not None:
-            raise ExportFailed(f"the case has no module: {refusal}")
-        module: dict[str, Any] = reply["answer"]
-        return module
+            raise _Refused(refusal)
+        answer: dict[str, Any] = reply["answer"]
+        return answer
 
     def localise(self, case: Case, deadline: float) -> Localisation:
         """The pass in which the case fails. What the compiler printed is read here if it ended or stuck its process."""
         try:
-            reply = self._ask({"localise": to_plain(case)}, time.monotonic() + deadline)
+            reply = self._ask("localise", (case,), time.monotonic() + deadline)
             verdict = Verdict.CRASH
         except TimeoutError:
             reply, verdict = None, Verdict.HANG
@@ -345,11 +363,11 @@ class _Worker:
         except OSError:  # the process never came to compiling
             return passes.PassLog(())
 
-    def _ask(self, request: dict[str, Any], until: float) -> dict[str, Any] | None:
+    def _ask(self, request: str, cases: Sequence[Case], until: float) -> dict[str, Any] | None:
         """The answer to a request, keeping track of the stage; None if the process died. Raises TimeoutError."""
         self._stage = ""
         self._log_start = self._bounded_log()
-        self._write(request)
+        self._write({request: [to_plain(case) for case in cases]})
         while (reply := self._next_reply(until)) is not None and "stage" in reply:
             self._stage = str(reply["stage"])
         # A dying process closes its pipe before its death can be waited for, and must not be asked again until then.

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process in which cases run: `python -m fuzz.worker`, started and fed by `fuzz.pool`.
 
-One JSON line of configuration on stdin, then one per request: `{"judge": case}`, `{"export": case}` or
-`{"localise": case}`. Replies are JSON lines on a file descriptor of their own, because compilers print to stdout and
-stderr as they like: `{"ready": pid}` or `{"unavailable": reason}` once; to a case to judge any number of
-`{"stage": name}` and one `{"outcome": {...}}`; to one to export or to localise `{"answer": {...}}` or
-`{"refused": reason}`. End of stdin ends the worker.
+One JSON line of configuration on stdin, then one per request: `{"judge": [case]}`, `{"export": [case]}`,
+`{"localise": [case]}` or `{"explain": [case, larger ones ..]}`. Replies are JSON lines on a file descriptor of their
+own, because compilers print to stdout and stderr as they like: `{"ready": pid}` or `{"unavailable": reason}` once; to a
+case to judge any number of `{"stage": name}` and one `{"outcome": {...}}`; to the other requests `{"answer": {...}}`
+or `{"refused": reason}`. End of stdin ends the worker.
 
 This is the only module of the fuzzer that lets a compiler under test into its process.
 """
@@ -28,12 +28,11 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 Opened = TypeVar("Opened")
 OnStage = Callable[[str], None]
 Judge = Callable[[Opened, Case, OnStage], Outcome]
-Answer = Callable[[Opened, Case], dict[str, Any]]
+# Of a case, and for some requests of others like it.
+Answer = Callable[..., dict[str, Any]]
 
 
-def serve(
-    open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], answers: Mapping[str, Answer[Opened]]
-) -> int:
+def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], answers: Mapping[str, Answer]) -> int:
     """Open the target, then answer requests until stdin ends. Returns the exit code."""
     # A crash is what we look for; core files of a process with a compiler in it would fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -54,11 +53,11 @@ def serve(
             # The driver ends a stuck worker at its deadline. This bounds the life of one whose driver was killed; it
             # is a C thread, so it works while a compiler holds the interpreter lock.
             faulthandler.dump_traceback_later(config["abandon_after"], exit=True)
-            ((request, case),) = json.loads(line).items()
+            ((request, cases),) = json.loads(line).items()
             if request == "judge":
-                reply = _judge_one(target, judge, case, replies)
+                reply = _judge_one(target, judge, cases[0], replies)
             else:
-                reply = _answer(target, answers[request], case)
+                reply = _answer(target, answers[request], cases)
             faulthandler.cancel_dump_traceback_later()
             _send(replies, reply)
     return 0
@@ -81,9 +80,9 @@ def _judge_one(target: Opened, judge: Judge[Opened], case: object, replies: Text
     return {"outcome": outcome.to_plain()}
 
 
-def _answer(target: Opened, answer: Answer[Opened], case: object) -> dict[str, Any]:
+def _answer(target: Opened, answer: Answer, cases: list[object]) -> dict[str, Any]:
     try:
-        return {"answer": answer(target, from_plain(case))}
+        return {"answer": answer(target, *map(from_plain, cases))}
     except Exception as error:  # noqa: BLE001 - a finding goes without a script or a pass, and the worker can go on
         traceback.print_exc()
         return {"refused": _first_line(error)}
@@ -100,11 +99,12 @@ def _send(replies: TextIO, message: dict[str, Any]) -> None:
 
 def main() -> int:
     """Serve the target named in the configuration."""
+    from oracles.explain import explain
     from oracles.export import export
     from oracles.judge import judge, open_target
     from oracles.localise import localise
 
-    return serve(open_target, judge, {"export": export, "localise": localise})
+    return serve(open_target, judge, {"explain": explain, "export": export, "localise": localise})
 
 
 if __name__ == "__main__":

@@ -9,6 +9,18 @@ from typing import Any
 
 FRESH = 3  # inputs other than the case's, whose outputs a fault model must predict before it is believed
 RIGHT_CELL = "."
+# Fault models in which parts of a tensor are put together wrongly: the op has no part in it.
+RESHARDINGS = frozenset(
+    {
+        "parts in minor-axis-first order",
+        "parts in reverse order",
+        "the next device's part",
+        "the previous device's part",
+        "own part for all",
+        "first part for all",
+        "zeros for all parts but the first",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

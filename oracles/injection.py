@@ -13,7 +13,7 @@ from oracles.outcome import MISMATCHING, RIGHT, Outcome
 from oracles.reference import Expected
 from oracles.stages.program import NotUnderstood
 from oracles.stagewise import judge_stages
-from oracles.targets.base import Compiled
+from oracles.targets.base import Compiled, Observation
 
 
 def planted(fault: Fault, compiled: Compiled) -> Compiled | None:
@@ -21,6 +21,12 @@ def planted(fault: Fault, compiled: Compiled) -> Compiled | None:
     program = compiled.staged.programs.get(fault.stage)
     changed = None if program is None else fault.rewrite(program)
     return None if changed is None else Compiled(compiled.staged.replaced(fault.stage, changed), _no_second_opinion)
+
+
+def injected(observation: Observation, name: str) -> Observation:
+    """The observation with the named fault in its compile, where that has a place for it."""
+    compiled = planted(FAULTS[name], observation.compiled) if name and observation.compiled is not None else None
+    return observation if compiled is None else replace(observation, compiled=compiled)
 
 
 def judge_injected(

@@ -45,7 +45,7 @@ RIGHT = "right"
 WRONG = "wrong"
 NOT_JUDGED = "not judged: "  # and why
 
-UNEXPLAINED = "unexplained"  # a diagnosis that no fault model gives begins so
+UNEXPLAINED = "unexplained"  # the sentence of an explanation without a fault model begins so
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,6 @@ class Outcome:
     became: tuple[str, ...] = ()  # WRONG after partitioning: names of the ops that the guilty stage consists of
     stages: dict[str, str] = field(default_factory=dict)  # executed stages: right, wrong, or not judged and why
     injected: str = ""  # the fault that was planted, if it is what made the outcome
-    diagnosis: str = ""  # WRONG: the sentence of oracles.diagnose
     # WRONG: PCC of each output as a whole, which is what users' checks look at; decides nothing either
     coefficients: dict[str, float] = field(default_factory=dict)
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from fuzz.case import Case
-from oracles.diagnose import diagnose
 from oracles.outcome import Mismatch, Outcome, Verdict
 from oracles.placement import take_block
 from oracles.reference import Expected
@@ -42,7 +41,6 @@ def compare(case: Case, expected: Mapping[str, Expected], observation: Observati
             operations=observation.operations,
             pcc=min(coefficients),
             mismatches=tuple(mismatches),
-            diagnosis=diagnose(case, expected, observation.outputs),
             coefficients={
                 output.name: _pcc_of_all(expected[output.name].values, blocks)
                 for output, blocks in zip(case.outputs, observation.outputs, strict=True)

@@ -21,6 +21,7 @@ from fuzz.pool import Pool
 from fuzz.reduce.reducer import reduce
 from fuzz.signature import signature
 from fuzz.store import Finding
+from oracles.explanation import FRESH, Explanation
 from oracles.outcome import Outcome, Verdict
 from oracles.reference import reference
 from oracles.targets.config import TargetConfig
@@ -92,20 +93,21 @@ def test_the_seed_still_fails_as_it_did(tt: Pool, name: str) -> None:
     assert signature(tt.run(SEEDS[name])) == FAILING[name]
 
 
-Story = tuple[Outcome, Outcome, Start, Finding]
+Story = tuple[Outcome, Outcome, Start, Finding, tuple[Explanation, Explanation]]
 
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
-    """By fault: what becomes of the router, of its workaround, of its first wrong op and of the reduced case."""
+    """By fault: the router, its workaround, its first wrong op and the reduced case; why the first and third fail."""
     told = {}
     for fault in FAULTS:
         with Pool(replace(TT, inject=fault), tmp_path_factory.mktemp(fault), workers=1) as pool:
             natural, workaround = (pool.run(SEEDS[name]) for name in ("glm-router", "glm-router-one-hot"))
             start = starting_point(0, SEEDS["glm-router"], natural, pool.run)
             # No limit in seconds: the result must not depend on how busy the machine is.
-            found = investigate(start, pool.run, partial(reduce, max_runs=1000, max_seconds=float("inf")))
-            told[fault] = natural, workaround, start, found
+            found = investigate(start, pool.run, partial(reduce, max_runs=1000, max_seconds=float("inf")), pool.explain)
+            explained = pool.explain(SEEDS["glm-router"]), pool.explain(start.case)
+            told[fault] = natural, workaround, start, found, explained
     return told
 
 
@@ -121,7 +123,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
 def test_a_planted_bug_is_found_in_its_stage(
     stories: dict[str, Story], fault: str, stage: str, op: str, rows: set[int]
 ) -> None:
-    natural, workaround, start, found = stories[fault]
+    natural, workaround, start, found, _ = stories[fault]
     assert (natural.verdict, natural.stage, natural.injected) == (Verdict.WRONG, stage, fault)
     assert {mismatch.device for mismatch in natural.mismatches} == rows
     assert workaround.verdict is Verdict.PASS
@@ -142,18 +144,19 @@ def test_a_planted_bug_is_found_in_its_stage(
 def test_a_planted_bug_is_reduced_and_explained(
     stories: dict[str, Story], fault: str, ops: list[str], diagnosis: str
 ) -> None:
-    *_, found = stories[fault]
+    *_, found, _ = stories[fault]
     assert found.minimal
     assert [node.op for node in found.case.nodes] == ops
-    assert found.outcome.diagnosis == diagnosis
+    assert found.explanation is not None
+    assert (found.explanation.sentence, found.explanation.confirmed) == (diagnosis, FRESH)
 
 
 @pytest.mark.tt
 @pytest.mark.timeout(600)
 def test_the_router_itself_is_explained_too(stories: dict[str, Story]) -> None:
-    rounded, offset = stories["flat_index_11_bits"][0], stories["local_row_iota"][2].outcome
-    assert rounded.diagnosis == "flat index 2085 became 2086: 11 significant bits"
-    assert offset.diagnosis == "mesh rows 1-3 used mesh row 0's offset"
+    rounded, offset = stories["flat_index_11_bits"][-1][0], stories["local_row_iota"][-1][1]
+    assert rounded.sentence == "flat index 2085 became 2086: 11 significant bits"
+    assert offset.sentence == "mesh rows 1-3 used mesh row 0's offset"
 
 
 @pytest.mark.tt
