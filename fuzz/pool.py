@@ -39,6 +39,7 @@ START_DEADLINE = 240.0  # seconds; the first start on a topology builds kernels,
 START_TRIES = 2
 MEMORY_LIMIT = 4 << 30  # bytes resident; compilers leak, a fresh worker costs seconds
 ABANDON_MARGIN = 30.0  # seconds beyond the deadline after which a worker without a driver ends itself
+EXPLAINING = 4.0  # deadlines: an explanation runs a case several times, and others like it
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 EXIT_WAIT = 10.0  # seconds for a process that closed its pipe to finish dying, so that its signal is known
 TAIL_BYTES = 16 << 10
@@ -137,7 +138,7 @@ class Pool:
         """Why a wrong case is wrong, as other inputs and other sizes tell. Raises what `run` raises."""
         cases = (case, *neighbours(case, self._config.topology))
         try:
-            plain = self._on_worker(lambda worker: worker.answer("explain", cases, self._deadline))
+            plain = self._on_worker(lambda worker: worker.answer("explain", cases, EXPLAINING * self._deadline))
         except _Refused as error:
             return Explanation(f"{UNEXPLAINED}: {error}")
         return Explanation.from_plain(plain)
@@ -297,7 +298,9 @@ class _Worker:
             raise TargetUnavailable(f"worker cannot start: {error}") from error
         finally:
             os.close(reply_fd)
-        self._write({"target": config.to_plain(), "reply_fd": reply_fd, "abandon_after": deadline + ABANDON_MARGIN})
+        self._write(
+            {"target": config.to_plain(), "reply_fd": reply_fd, "abandon_after": EXPLAINING * deadline + ABANDON_MARGIN}
+        )
 
     def wait_until_ready(self, seconds: float) -> str:
         """Empty when the target is open, else how the process died. Raises TargetUnavailable if the worker says so."""

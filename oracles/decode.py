@@ -17,9 +17,10 @@ import torch
 
 from fuzz.case import Case, Input, Sharding
 from fuzz.ops.core import TORCH_DTYPES, Accumulates, Moves, get
-from fuzz.payloads import decode_position
+from fuzz.payloads import F32_POSITIONS, decode_position
 from oracles.explanation import RIGHT_CELL, Decoded, Element, Part
 from oracles.models.outside import writes
+from oracles.placement import take_block
 from oracles.reference import reference
 from oracles.scene import Inputs, Observe, Scene
 from oracles.stages.numerics import round_significand
@@ -105,7 +106,7 @@ def decode(scene: Scene, own: Inputs, observe: Observe) -> Decoded:
     labels = _labelled(scene.case, scene.output)
     told = None
     if labels is not None:
-        told = _valued(labels, scene) if labels.count > LABELS else _sources(labels, scene, own, observe, number)
+        told = _valued(labels, scene, own) if labels.count > LABELS else _sources(labels, scene, own, observe, number)
     rows: list[tuple[Block, tuple[int, ...], Element]] = []
     for position, block in enumerate(scene.blocks):
         for local in (~scene.right(block)).nonzero().tolist():
@@ -190,19 +191,29 @@ class _Told:
     base: Sources | None  # what lies where a write should go, if the op writes
 
 
-def _valued(labels: _Labels, scene: Scene) -> _Told | None:
+def _valued(labels: _Labels, scene: Scene, own: Inputs) -> _Told | None:
     """What the values themselves say, of a single input that holds positions: runs on large inputs take long."""
     (value, *others) = labels.inputs
     if others or value.payload.kind != "position" or _adds(labels.case):
         return None
 
-    def read(numbers: torch.Tensor) -> Iterator[_Source]:
-        found = decode_position(value.spec.dtype, value.spec.shape, numbers).flatten().tolist()
-        for label, number in zip(found, numbers.flatten().tolist(), strict=True):
-            yield _Source(constant=number) if label < 0 else _Source(weights=((label, 1.0),))
+    labelled = {**own, value.name: torch.arange(labels.count).reshape(value.spec.shape)}
+    wanted = reference(scene.case, labelled)[scene.output].values.long()
 
-    got = (_by_place(read(block.values), tuple(block.values.shape), block.start) for block in scene.blocks)
-    return _Told(_by_place(read(scene.wanted), scene.wanted.shape), tuple(got), None)
+    def read(block: Block) -> Iterator[_Source]:
+        found = decode_position(value.spec.dtype, value.spec.shape, block.values).flatten().tolist()
+        right = take_block(wanted, block.start, block.values.shape).flatten().tolist()
+        for label, near, number in zip(found, right, block.values.flatten().tolist(), strict=True):
+            # Values repeat beyond the wrap: of the elements that hold this one, that nearest to the right one.
+            candidates = range(label, labels.count, F32_POSITIONS)
+            if label < 0:
+                yield _Source(constant=number)
+            else:
+                yield _Source(weights=((min(candidates, key=lambda other: abs(other - near)), 1.0),))
+
+    got = (_by_place(read(block), tuple(block.values.shape), block.start) for block in scene.blocks)
+    right = (_Source(weights=((label, 1.0),)) for label in wanted.flatten().tolist())
+    return _Told(_by_place(right, scene.wanted.shape), tuple(got), None)
 
 
 def _sources(labels: _Labels, scene: Scene, own: Inputs, observe: Observe, number: int) -> _Told | None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from oracles.models import MODELS, Hypothesis
 from oracles.scene import Scene
 
+HUGE = 1 << 20  # elements; every hypothesis takes a good part of a second
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -28,12 +30,15 @@ def diagnose(scene: Scene, fresh: Sequence[Scene], larger: Iterable[Scene] = ())
     """The simplest hypothesis that predicts the scene and all fresh ones of the same output; None if there is none.
 
     `larger`: scenes of larger cases, looked at only if hypotheses of several models hold. One whose model explains most
-    of them goes before a simpler one.
+    of them goes before a simpler one. Of a huge case the first that holds is taken.
     """
+    huge = any(operand.numel() > HUGE for operand in scene.operands)
     holding: dict[str, Hypothesis] = {}
     for hypothesis in hypotheses(scene):
         if hypothesis.model not in holding and all(_holds(hypothesis, other) for other in (scene, *fresh)):
             holding[hypothesis.model] = hypothesis
+            if huge:
+                break
     explained: Counter[str] = Counter()
     for other in larger if len(holding) > 1 else ():
         explained.update(_models(other, holding))

@@ -31,9 +31,9 @@ def explain(target: Target, case: Case, *larger: Case) -> dict[str, Any]:
     own, observe, wrong = _observed(target, case)
     decoded = tuple(decode(scene, own, observe) for scene in wrong)
     apart = separated(case)
-    found = _diagnosed(target, apart, larger)
-    if found is None and apart != case:
-        found = _diagnosed(target, case, larger)
+    found = _diagnosed(target, apart, larger) if apart != case else None
+    if found is None:
+        found = _found(target, observe, wrong[0], larger)
     if found is None:
         return Explanation(f"{UNEXPLAINED}{_first(decoded[0])}", decoded=decoded).to_plain()
     return Explanation(found.sentence, found.model, found.confirmed, decoded).to_plain()
@@ -52,9 +52,13 @@ def _observed(target: Target, case: Case) -> tuple[Inputs, Observe, list[Scene]]
 def _diagnosed(target: Target, case: Case, larger: Sequence[Case]) -> Diagnosis | None:
     try:
         _, observe, (scene, *_) = _observed(target, case)
-        fresh = [_same_output(scene, inputs, observe) for inputs in fresh_inputs(case, FRESH)]
-    except (NotWrong, TargetFailure):  # of a case with other inputs than the one that is known to be wrong
+    except (NotWrong, TargetFailure):  # the case may have failed only because an input was used twice
         return None
+    return _found(target, observe, scene, larger)
+
+
+def _found(target: Target, observe: Observe, scene: Scene, larger: Sequence[Case]) -> Diagnosis | None:
+    fresh = [_same_output(scene, inputs, observe) for inputs in fresh_inputs(scene.case, FRESH)]
     return diagnose(scene, fresh, _wrong_ones(target, larger))
 
 

@@ -161,9 +161,19 @@ def ways(scene: Scene) -> Iterator[Way]:
     for layouts, result, together in itertools.product(assignments, results, TOGETHER):
         if not any(map(any, layouts)) and not any(result):
             continue
+        if together == "added" and not _partial(scene, layouts):
+            continue
         for shifted, outside, divided in itertools.product(shifts, outsides, divisions):
             if not (shifted and outside == "dropped" and together == "placed"):  # that is right
                 yield Way(tuple(layouts), result, together, outside, shifted, divided)
+
+
+def _partial(scene: Scene, layouts: Sequence[Sharding]) -> bool:
+    """Whether results on these parts are shares of a sum: not where each is another piece of the result."""
+    if scene.op is None or not scene.op.indices:
+        return True
+    whole = (scene.op.data[0],) if writes(scene.op) else tuple(position for position, _ in scene.op.indices)
+    return not any(any(layouts[position]) for position in whole)
 
 
 def _layouts(layout: Sharding, scene: Scene, shape: Sequence[int]) -> list[Sharding]:

@@ -142,21 +142,45 @@ def _through_op(scene: Scene, position: int, cut: Cut, rearranged: Rearranged) -
 
 
 def interleaved(scene: Scene) -> Iterator[Hypothesis]:
-    """Two pieces that should follow each other are concatenated by each device for itself: their parts alternate."""
+    """Pieces that should follow each other are concatenated by each device for itself: their parts alternate."""
     for cut in cuts(scene, scene.wanted.shape):
-        for first in range(1, scene.wanted.shape[cut.dim]):
+        if scene.node is not None and scene.node.op == "roll":
             yield Hypothesis(
                 "parts interleave",
-                partial(_interleaved, cut=cut, first=first),
-                always(f"{cut}: every device joins its own parts of the {first} first elements and of the rest"),
+                partial(_rolled, cut=cut),
+                always(
+                    f"{cut}: every device joins its own part with itself, and a window of all of them is the result"
+                ),
+            )
+        for sizes in _piece_sizes(scene, cut.dim):
+            yield Hypothesis(
+                "parts interleave",
+                partial(_alternating, cut=cut, sizes=sizes),
+                always(f"{cut}: every device joins its own parts of pieces of {', '.join(map(str, sizes))} elements"),
             )
 
 
-def _interleaved(scene: Scene, cut: Cut, first: int) -> torch.Tensor | None:
+def _piece_sizes(scene: Scene, dim: int) -> Iterator[tuple[int, ...]]:
+    """Where the result may have been joined: between the operands of a concatenation, else anywhere once."""
+    if scene.node is not None and scene.node.op == "concat":
+        yield tuple(operand.shape[dim] for operand in scene.operands)
+        return
+    size = scene.wanted.shape[dim]
+    yield from ((first, size - first) for first in range(1, size))
+
+
+def _alternating(scene: Scene, cut: Cut, sizes: tuple[int, ...]) -> torch.Tensor:
+    parts = [cut.parts(piece) for piece in scene.wanted.split(sizes, cut.dim)]
+    return cut.joined([part for together in zip(*parts, strict=True) for part in together])
+
+
+def _rolled(scene: Scene, cut: Cut) -> torch.Tensor | None:
+    """torch_xla writes roll as a window of the tensor concatenated with itself."""
+    if cut.dim != scene.attributes["dim"]:
+        return None
     size = scene.wanted.shape[cut.dim]
-    pair = (scene.wanted.narrow(cut.dim, 0, first), scene.wanted.narrow(cut.dim, first, size - first))
-    parts = [cut.parts(piece) for piece in pair]
-    return cut.joined([part for both in zip(*parts, strict=True) for part in both])
+    twice = cut.joined([part for part in cut.parts(scene.operands[0]) for _ in range(2)])
+    return twice.narrow(cut.dim, -scene.attributes["shift"] % size, size)
 
 
 def local_positions(scene: Scene) -> Iterator[Hypothesis]:
