@@ -42,6 +42,7 @@ test-tt-env: $(TT_VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python tests/benchmarks/speed.py
 	$(VENV)/bin/python tests/benchmarks/stages.py
+	$(VENV)/bin/python tests/benchmarks/reduction.py --target
 
 clean:
 	rm -rf $(VENV) $(TT_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

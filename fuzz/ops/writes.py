@@ -102,6 +102,13 @@ def _draw_slice_scatter(scope: Scope) -> Value:
     return scope.apply("slice_scatter", x, source, dim=dim, start=start, end=end, step=step)
 
 
+def _slice_scatter(x: torch.Tensor, source: torch.Tensor, *, dim: int, start: int, end: int, step: int) -> torch.Tensor:
+    if source.shape[dim] != len(range(*slice(start, end, step).indices(x.shape[dim]))):
+        # torch's meta kernel accepts any size.
+        raise RuntimeError(f"slice_scatter: {source.shape[dim]} elements do not fit {start}:{end}:{step}")
+    return torch.slice_scatter(x, source, dim, start, end, step)
+
+
 def _draw_select_scatter(scope: Scope) -> Value:
     x = indexed(scope, 2)
     dim = any_dim(scope, x)
@@ -209,7 +216,7 @@ register(
         family="indexed write",
         doc="x with the slice start:end:step along dim replaced by source",
         draw=_draw_slice_scatter,
-        run=lambda x, source, *, dim, start, end, step: torch.slice_scatter(x, source, dim, start, end, step),
+        run=_slice_scatter,
         source="torch.slice_scatter({0}, {1}, {dim}, {start}, {end}, {step})",
         semantics=Moves(data=(0, 1)),
     ),

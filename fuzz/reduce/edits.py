@@ -11,15 +11,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from fuzz.case import Case, CaseError, Node, Sharding, TensorSpec, replicated
+from fuzz.case import Case, CaseError, Node, Payload, Sharding, TensorSpec, replicated
 from fuzz.ops.core import FLOATS, INTEGERS, get, specs
 from fuzz.reduce.order import RANGED_KINDS, canonical_names, complexity
 
 T = TypeVar("T")
 
+# Inputs of up to this many elements depend on the seed; larger ones meet all kinds of numbers with any.
+FEW = 4
+SEEDS = (0, 1, 2, 3)
+SEEDED_KINDS = ("small", "mask", "permutation")
+
 
 def propose(case: Case, **changes: Any) -> Iterator[Case]:
     """The case with some of its fields replaced, if that is a valid and strictly simpler case; otherwise nothing."""
+    if changes and all(getattr(case, field) == value for field, value in changes.items()):
+        return
     candidate = consistent(case, **changes)
     if candidate is not None and complexity(candidate) < complexity(case):
         yield candidate
@@ -35,6 +42,29 @@ def consistent(case: Case, **changes: Any) -> Case | None:
         return None
     holds = (candidate.nodes or not case.nodes) and not emptied and _payloads_exist(candidate)
     return candidate if holds else None
+
+
+def refilled(case: Case, changed: Case) -> Iterator[Case]:
+    """A changed case, and the same with other numbers in inputs of which little is left.
+
+    What fails for some numbers only would otherwise need as many elements as it takes to meet them.
+    """
+    yield changed
+    several = sum(value.payload.kind == "position" for value in changed.inputs) > 1
+    for at, value in enumerate(changed.inputs):
+        if value.spec.elements > FEW:
+            continue
+        for payload in _others(value.payload, several):
+            inputs = exchanged(changed.inputs, at, replace(value, payload=payload))
+            yield from propose(case, inputs=inputs, nodes=changed.nodes, outputs=changed.outputs)
+
+
+def _others(payload: Payload, several: bool) -> Iterator[Payload]:
+    if payload.kind == "position" and several:
+        # Positions of small inputs are the same in all of them.
+        yield Payload("small", seed=1)
+    if payload.kind in SEEDED_KINDS:
+        yield from (replace(payload, seed=seed) for seed in SEEDS if seed != payload.seed)
 
 
 def exchanged(items: tuple[T, ...], at: int, *new: T) -> tuple[T, ...]:

@@ -8,8 +8,9 @@ cases is infinite: a reduction ends whatever its passes propose.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
-from fuzz.case import Attribute, Case, Mesh, Payload, Sharding
+from fuzz.case import Attribute, Case, Mesh, Node, Payload, Sharding
 
 # Simplest first. Data say where they come from before anything else; `small` only keeps sums exact.
 DATA_KINDS = ("position", "small")
@@ -22,6 +23,7 @@ DTYPES = ("f32", "i64", "i32", "bf16", "bool")
 ONE_IS_SIMPLEST = frozenset({"step", "value", "k"})
 
 
+@lru_cache(maxsize=64)
 def complexity(case: Case) -> tuple[int, ...]:
     """How complex a case is, big structure first: a pass may grow what stands later to shrink what stands earlier."""
     computed = {node.name for node in case.nodes}
@@ -45,11 +47,14 @@ def complexity(case: Case) -> tuple[int, ...]:
         sum(extent > 1 for shape in shapes for extent in shape),
         sum(value.spec.elements for value in case.inputs),
         sum(sum(shape) for shape in shapes),
+        sum(extent * outer for shape in shapes for outer, extent in enumerate(reversed(shape))),
         sum(DTYPES.index(value.spec.dtype) for value in case.inputs),
         sum(_kind_rank(payload) for payload in payloads),
         sum(2 * (abs(p.low) + abs(p.high) + p.dim + p.seed) + (p.low < 0) for p in payloads),
         sum(attribute_size(key, value) for node in case.nodes for key, value in node.attributes),
+        sum(_attribute_disorder(node) for node in case.nodes),
         definition_disorder(case),
+        sum(_kind_rank(payload) * place for place, payload in enumerate(reversed(payloads))),
         sum(name != old for old, name in canonical_names(case).items()),
     )
 
@@ -72,6 +77,17 @@ def attribute_size(key: str, value: Attribute) -> int:
         # Any whole number is simpler than a fraction.
         return 2 * abs(int(value) - (key in ONE_IS_SIMPLEST)) + (value < 0) + (0 if value.is_integer() else 1 << 20)
     return DTYPES.index(value) if key == "dtype" and value in DTYPES else 0
+
+
+def _attribute_disorder(node: Node) -> int:
+    """Pairs of numbers that are not in rising order: in tuples, and in the attributes that name dims."""
+    dims = [value for key, value in node.attributes if names_dim(key) and isinstance(value, int)]
+    return _inversions(dims) + sum(_inversions(value) for _, value in node.attributes if isinstance(value, tuple))
+
+
+def names_dim(key: str) -> bool:
+    """Whether an attribute of this name holds the number of a dim, or several."""
+    return key.startswith("dim")
 
 
 def canonical_names(case: Case) -> dict[str, str]:

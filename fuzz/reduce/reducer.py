@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fuzz.case import Case
+from fuzz.reduce.identity import experiment, is_defined
 from fuzz.reduce.passes import PASSES, Pass
 
 
@@ -38,7 +39,8 @@ class _Search:
     max_runs: int
     out_of_time: Callable[[], bool]
     runs: int = 0
-    tried: set[str] = field(default_factory=set)  # digests of cases that do not fail
+    failed: set[str] = field(default_factory=set)  # experiments known to fail
+    passed: set[str] = field(default_factory=set)  # and those that do not, or are none
 
     def sweep(self) -> bool:
         """Run every pass once. Returns whether the best case became simpler."""
@@ -63,16 +65,18 @@ class _Search:
                     break
 
     def still_fails(self, candidate: Case) -> bool:
-        digest = candidate.digest
-        if digest in self.tried:
+        known = experiment(candidate)
+        if known in self.failed or known in self.passed:
+            return known in self.failed
+        if not is_defined(candidate):
+            self.passed.add(known)
             return False
         if self.runs >= self.max_runs or self.out_of_time():
             raise _BudgetSpent
         self.runs += 1
-        if self.fails(candidate):
-            return True
-        self.tried.add(digest)
-        return False
+        fails = self.fails(candidate)
+        (self.failed if fails else self.passed).add(known)
+        return fails
 
 
 def reduce(
@@ -86,13 +90,15 @@ def reduce(
 ) -> Reduction:
     """The simplest case reachable from a failing one by steps that still fail.
 
-    `fails` runs a candidate on the target and says whether it fails in the same bucket; it is called at most once per
-    candidate, at most `max_runs` times, and not after `max_seconds` (a run in progress is not interrupted). What it
-    raises propagates, Ctrl-C included; a caller that wants the best case even then gets every improvement, with the
-    runs used so far, through `improved`. Raises CaseError for a case whose graph torch rejects.
+    `fails` runs a candidate on the target and says whether it fails in the same bucket. It is called at most once per
+    experiment (a candidate that only writes the same numbers in another way needs no run), at most `max_runs` times,
+    and not after `max_seconds` (a run in progress is not interrupted). What it raises propagates, Ctrl-C included; a
+    caller that wants the best case even then gets every improvement, with the runs used so far, through `improved`.
+    Raises CaseError for a case whose graph torch rejects.
     """
     start = clock()
     search = _Search(case, fails, improved, max_runs, lambda: clock() - start >= max_seconds)
+    search.failed.add(experiment(case))
     try:
         while search.sweep():
             pass

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fuzz.case import Case
-from fuzz.reduce.passes import dims, graph, mesh, ranks, shardings, values
+from fuzz.reduce.passes import dims, graph, mesh, payloads, ranks, shardings, values
 
 Pass = Callable[[Case], Iterator[Case]]
 
@@ -27,12 +27,15 @@ PASSES: tuple[Pass, ...] = (
     graph.merge_inputs,
     shardings.unshard_axes,
     ranks.drop_dims,
-    values.simplify_payloads,
+    payloads.simplify_payloads,
     values.simplify_dtypes,
     values.simplify_attributes,
     dims.collapse_extents,
     dims.flatten_dims,
+    payloads.pin_values,
+    payloads.shrink_values,
     dims.shrink_extents,
+    ranks.turn_dims,
     shardings.swap_axes,
     graph.reorder,
 )

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import NamedTuple, TypedDict
 
 from fuzz.case import Attribute, Case, Input, Node
-from fuzz.reduce.edits import propose
-from fuzz.reduce.passes.numbers import smaller
+from fuzz.reduce.edits import propose, refilled
+from fuzz.reduce.order import names_dim
+from fuzz.reduce.passes.numbers import is_computed_with, smaller
 from fuzz.reduce.passes.reshape import reshaped
 
 # Below this many elements two dims are as easy to read as one; above it, what fails may be the size of a flat index.
@@ -51,17 +52,35 @@ def _shrink(case: Case, sizes: Callable[[int], Iterable[int]]) -> Iterator[Case]
         old = known[places[0]]
         for new in sizes(old):
             if new < old:
-                changed = tuple(resize(case, dict.fromkeys(places, new)))
-                # Where torch rejects this, sums and products of the extent may have to shrink with it.
-                yield from changed or resize(
-                    case, {place: extent // old * new for place, extent in known.items() if extent % old == 0}
-                )
+                for changed in _resize_somehow(case, known, places, old, new):
+                    yield from refilled(case, changed)
+
+
+def _resize_somehow(
+    case: Case, known: Mapping[Place, int], places: tuple[Place, ...], old: int, new: int
+) -> Iterator[Case]:
+    """One extent changed alone, or, where torch rejects that, with one change elsewhere that makes it valid."""
+    alone = dict.fromkeys(places, new)
+    # Multiples of the extent may have to shrink with it, or another extent in proportion, rounded.
+    multiples = {place: extent // old * new for place, extent in known.items() if extent % old == 0}
+    scaled = (
+        alone | {other: rounded}
+        for other, extent in known.items()
+        if other not in alone
+        for rounded in dict.fromkeys((-(-extent * new // old), extent * new // old))
+        if 0 < rounded < extent
+    )
+    for attempt in (alone, multiples, *scaled):
+        changed = tuple(resize(case, attempt))
+        if changed:
+            yield from changed
+            return
 
 
 def _groups(known: Mapping[Place, int]) -> Iterable[tuple[Place, ...]]:
     """Places of one extent to change together, largest extent first.
 
-    All of them; those that are the same dim of several tensors, with scalars and without; single ones.
+    All of them; those that are the same dim of several tensors, with scalars and without; single ones; pairs.
     """
     groups: list[tuple[Place, ...]] = []
     for extent in sorted({extent for extent in known.values() if extent > 1}, reverse=True):
@@ -70,7 +89,9 @@ def _groups(known: Mapping[Place, int]) -> Iterable[tuple[Place, ...]]:
         groups.append(equal)
         groups += (tuple(place for place in equal if place.entry in (dim, None)) for dim in dims)
         groups += (tuple(place for place in equal if place.entry == dim) for dim in dims)
-        groups += ((place,) for place in equal)
+        # An input of one number shrinks with what it indexes, or alone by another pass.
+        groups += ((place,) for place in equal if place.key != "high")
+        groups += (pair for pair in itertools.combinations(equal, 2) if pair[0].owner != pair[1].owner)
     return dict.fromkeys(groups)
 
 
@@ -86,8 +107,10 @@ def flatten_dims(case: Case) -> Iterator[Case]:
     for gone, kept, old, size in sorted(columns, key=lambda column: (column[0], -column[1], column[2:])):
         if min(old, size) > 1 and old * size > FLAT:
             grown = {p: old * size for p, extent in known.items() if extent == size and p.entry in (kept, None)}
-            gone_places = {p: 1 for p, extent in known.items() if extent == old and p.entry == gone}
-            yield from resize(case, grown | gone_places)
+            flat = {p: 1 for p, extent in known.items() if extent == old and p.entry == gone}
+            # Indices may be shorter than what they index.
+            flatter = {p: 1 for p in known if p.key == "shape" and p.entry == gone}
+            yield from dict.fromkeys((*resize(case, grown | flat), *resize(case, grown | flatter)))
 
 
 # --- changing extents ------------------------------------------------------------------------------------------------
@@ -110,9 +133,12 @@ def extents(case: Case) -> dict[Place, int]:
     return {place: extent for place, extent in found.items() if extent > 0}
 
 
-def resize(case: Case, new: Mapping[Place, int]) -> Iterator[Case]:
-    """The case with other extents in some places, where that is simpler; reshapes follow their operands."""
-    resized = resized_parts(case, new)
+def resize(case: Case, new: Mapping[Place, int], inputs: tuple[Input, ...] = ()) -> Iterator[Case]:
+    """The case with other extents in some places, where that is simpler; reshapes follow their operands.
+
+    `inputs`, if given, stand in place of the case's own and are resized too.
+    """
+    resized = resized_parts(case, new, inputs)
     if (resized["inputs"], resized["nodes"]) != (case.inputs, case.nodes):
         yield from propose(case, **resized)
 
@@ -124,9 +150,9 @@ class Parts(TypedDict):
     nodes: tuple[Node, ...]
 
 
-def resized_parts(case: Case, new: Mapping[Place, int]) -> Parts:
-    """Inputs and nodes with other extents in some places; torch may reject them."""
-    inputs = tuple(_resized_input(value, new) for value in case.inputs)
+def resized_parts(case: Case, new: Mapping[Place, int], inputs: tuple[Input, ...] = ()) -> Parts:
+    """Inputs (those of the case, or others) and nodes with other extents in some places; torch may reject them."""
+    inputs = tuple(_resized_input(value, new) for value in inputs or case.inputs)
     nodes = tuple(_resized_node(node, new) for node in case.nodes)
     return {"inputs": inputs, "nodes": reshaped(case, inputs, nodes)}
 
@@ -135,8 +161,13 @@ def _resized_input(value: Input, new: Mapping[Place, int]) -> Input:
     payload = value.payload
     shape = tuple(new.get(Place(value.name, "shape", dim), extent) for dim, extent in enumerate(value.spec.shape))
     high = new.get(Place(value.name, "high"), payload.high)
-    # The range of negative positions mirrors the extent.
-    low = -high if payload.low == -payload.high else payload.low
+    low = payload.low
+    if low == -payload.high:
+        # The range of negative positions mirrors the extent.
+        low = -high
+    elif low == payload.high - 1 > 0:
+        # The only position named is the last one, and stays it.
+        low = high - 1
     return replace(value, spec=replace(value.spec, shape=shape), payload=replace(payload, low=low, high=high))
 
 
@@ -151,5 +182,5 @@ def _resized_node(node: Node, new: Mapping[Place, int]) -> Node:
 
 def _is_extent(key: str, number: Attribute) -> bool:
     """Sizes and positions are; numbers of dims, numbers computed with and flags are not."""
-    computed = "dim" in key or key in ("value", "min", "max")
-    return not computed and isinstance(number, int | tuple) and not isinstance(number, bool)
+    other = names_dim(key) or is_computed_with(key)
+    return not other and isinstance(number, int | tuple) and not isinstance(number, bool)

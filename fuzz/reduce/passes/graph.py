@@ -8,9 +8,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from fuzz.case import Case, Input, Node, Output, Payload, TensorSpec, replicated
-from fuzz.ops.core import specs
-from fuzz.reduce.edits import exchanged, index_extents, indexed_extent, likely_shardings, propose
+from fuzz.ops.core import case_bytes, run_graph, specs
+from fuzz.payloads import values
+from fuzz.reduce.edits import exchanged, index_extents, indexed_extent, likely_shardings, propose, refilled
 from fuzz.reduce.order import order_of_use
+
+# Bytes of a graph that is cheaper to compute than to run on a target.
+LARGE = 1 << 20
 
 
 def drop_outputs(case: Case) -> Iterator[Case]:
@@ -40,6 +44,7 @@ def drop_nodes(case: Case) -> Iterator[Case]:
         outputs = tuple(output for output in case.outputs if output.name != node.name)
         if outputs:
             yield from feed(case, [node.name], outputs)
+            yield from _feed_as_computed(case, node, outputs)
     for node in reversed(case.nodes):
         yield from bypass(case, node)
 
@@ -84,11 +89,15 @@ def drop_operands(case: Case) -> Iterator[Case]:
 
 
 def merge_inputs(case: Case) -> Iterator[Case]:
-    """One input in place of two of the same spec and role."""
+    """One input in place of two of the same dtype, rank and role, sizes permitting: those of one spec first."""
     indices = index_extents(case)
-    for kept, dropped in itertools.permutations(case.inputs, 2):
-        if kept.spec == dropped.spec and (kept.name in indices) == (dropped.name in indices):
-            yield from propose(case, nodes=tuple(_reading(node, {dropped.name: kept.name}) for node in case.nodes))
+    pairs = itertools.permutations(case.inputs, 2)
+    for kept, dropped in sorted(pairs, key=lambda pair: pair[0].spec != pair[1].spec):
+        alike = kept.spec.dtype == dropped.spec.dtype and len(kept.spec.shape) == len(dropped.spec.shape)
+        if alike and (kept.name in indices) == (dropped.name in indices):
+            nodes = tuple(_reading(node, {dropped.name: kept.name}) for node in case.nodes)
+            for merged in propose(case, nodes=nodes):
+                yield from refilled(case, merged)
 
 
 def reorder(case: Case) -> Iterator[Case]:
@@ -117,6 +126,21 @@ def feed(case: Case, names: Collection[str], outputs: tuple[Output, ...]) -> Ite
     plain = tuple(replace(value, sharding=replicated(len(value.spec.shape))) for value in fed)
     if plain != fed:
         yield from propose(case, inputs=case.inputs + plain, nodes=nodes, outputs=outputs)
+
+
+def _feed_as_computed(case: Case, node: Node, outputs: tuple[Output, ...]) -> Iterator[Case]:
+    """The case with a node made an input that holds numbers like those it computed, as far as a recipe can say."""
+    spec = specs(case)[node.name]
+    if spec.dtype == "bool" or case_bytes(case) > LARGE:
+        return
+    computed = run_graph(case, {value.name: values(value.spec, value.payload) for value in case.inputs}, "cpu")
+    numbers = computed[node.name]
+    if not bool((numbers == numbers.long()).all()):
+        return
+    payload = Payload("monotone", int(numbers.min()), int(numbers.max()) + 1)
+    fed = Input(node.name, spec, payload, likely_shardings(case)[node.name])
+    rest = tuple(other for other in case.nodes if other is not node)
+    yield from propose(case, inputs=(*case.inputs, fed), nodes=rest, outputs=outputs)
 
 
 def _payload(case: Case, name: str, known: dict[str, TensorSpec], extents: dict[str, int]) -> Payload:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which smaller numbers to try in place of a number, shared by the passes that shrink dims, ranges and attributes."""
+"""Which smaller numbers to try in place of a number, and which attributes are extents: what several passes share."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def smaller(number: int) -> Iterator[int]:
         if rounded > seen:
             seen = rounded
             yield rounded
+
+
+def is_computed_with(key: str) -> bool:
+    """Whether an attribute of this name is a number that elements are computed or compared with, not a size."""
+    return key in ("value", "min", "max")

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes on what is computed with rather than on how: payloads, dtypes, attributes, compile options."""
+"""Passes on what is computed with rather than on how: dtypes, attributes, compile options."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
-from fuzz.case import Attribute, Case, Input, Node, Payload
+from fuzz.case import Attribute, Case, Input, Node
 from fuzz.reduce.edits import exchanged, index_extents, propose
-from fuzz.reduce.order import DATA_KINDS, DTYPES, ONE_IS_SIMPLEST, RANGED_KINDS, attribute_size
+from fuzz.reduce.order import DATA_KINDS, DTYPES, ONE_IS_SIMPLEST, attribute_size, names_dim
+from fuzz.reduce.passes.numbers import is_computed_with, smaller
 
 
 def drop_options(case: Case) -> Iterator[Case]:
@@ -16,22 +18,6 @@ def drop_options(case: Case) -> Iterator[Case]:
     yield from propose(case, options=())
     for option in case.options:
         yield from propose(case, options=tuple(other for other in case.options if other is not option))
-
-
-def simplify_payloads(case: Case) -> Iterator[Case]:
-    """All inputs at once with the simplest values, then the first seeds; then one input at a time."""
-    indices = index_extents(case)
-    kinds = {value.name: _kinds(value, value.name in indices) for value in case.inputs}
-    yield from _feeding(case, {value.name: _plain(value, kinds[value.name][0]) for value in case.inputs})
-    yield from _feeding(case, {value.name: replace(value.payload, seed=0) for value in case.inputs})
-    for value in case.inputs:
-        payload = value.payload
-        for kind in kinds[value.name]:
-            # Only a permutation has a dim; for an index of rank 2 it may have to be another one than the first.
-            for dim in range(len(value.spec.shape)) if kind == "permutation" else (0,):
-                yield from _feeding(case, {value.name: replace(_plain(value, kind), dim=dim)})
-        yield from _feeding(case, {value.name: replace(payload, low=0)})
-        yield from _feeding(case, {value.name: replace(payload, seed=0)})
 
 
 def simplify_dtypes(case: Case) -> Iterator[Case]:
@@ -55,7 +41,7 @@ def simplify_dtypes(case: Case) -> Iterator[Case]:
 
 
 def simplify_attributes(case: Case) -> Iterator[Case]:
-    """A range moved to start at 0; then one attribute at a time, simplest value first."""
+    """A range moved to start at 0; then one attribute at a time, simplest value first; then two numbers exchanged."""
     for at, node in enumerate(case.nodes):
         for attributes in _simpler_attributes(node.keywords):
             changed = replace(node, attributes=tuple(attributes.items()))
@@ -69,6 +55,9 @@ def _simpler_attributes(attributes: dict[str, Attribute]) -> Iterator[dict[str, 
     for key, value in attributes.items():
         for simpler in _simpler(key, value):
             yield attributes | {key: simpler}
+    dims = [key for key, value in attributes.items() if names_dim(key) and isinstance(value, int)]
+    for first, second in itertools.combinations(dims, 2):
+        yield attributes | {first: attributes[second], second: attributes[first]}
 
 
 def _simpler(key: str, value: Attribute) -> Iterator[Attribute]:
@@ -76,26 +65,25 @@ def _simpler(key: str, value: Attribute) -> Iterator[Attribute]:
     options: list[Attribute] = []
     if isinstance(value, tuple):
         options = [exchanged(value, entry) for entry in range(len(value))]
+        options += [value[:-2], *(exchanged(value, entry, 0) for entry in range(len(value)))]
+        options += [_swapped(value, *pair) for pair in itertools.combinations(range(len(value)), 2)]
     elif isinstance(value, bool):
         options = [False]
     elif isinstance(value, int):
-        options = [int(key in ONE_IS_SIMPLEST), -value, *(range(value) if "dim" in key else ())]
+        origin = int(key in ONE_IS_SIMPLEST)
+        options = [origin, -value, *(range(value) if names_dim(key) else ())]
+        if is_computed_with(key):
+            options += [origin + distance for distance in smaller(value - origin)]
+            options += [origin - distance for distance in smaller(origin - value)]
     elif isinstance(value, float):
         options = [float(key in ONE_IS_SIMPLEST), float(int(value)), -value]
-    yield from sorted(options, key=lambda option: attribute_size(key, option))
+    yield from sorted(dict.fromkeys(options), key=lambda option: attribute_size(key, option))
 
 
-def _kinds(value: Input, index: bool) -> tuple[str, ...]:
-    """Payload kinds that could do, simplest first. A range may matter to an op whose operand is not called an index."""
-    if index:
-        return RANGED_KINDS
-    data = ("mask",) if value.spec.dtype == "bool" else DATA_KINDS
-    return data + RANGED_KINDS if value.payload.kind in RANGED_KINDS else data
-
-
-def _plain(value: Input, kind: str) -> Payload:
-    """A payload of this kind with nothing else stated; ranges stay, where the kind has one."""
-    return replace(value.payload, kind=kind, dim=0, seed=0) if kind in RANGED_KINDS else Payload(kind)
+def _swapped(items: tuple[int, ...], first: int, second: int) -> tuple[int, ...]:
+    swapped = list(items)
+    swapped[first], swapped[second] = items[second], items[first]
+    return tuple(swapped)
 
 
 def _typed(value: Input, dtype: str) -> Input:
@@ -105,10 +93,3 @@ def _typed(value: Input, dtype: str) -> Input:
 
 def _replaced(node: Node, key: str, old: Attribute, new: Attribute) -> Node:
     return replace(node, attributes=tuple((k, new if (k, v) == (key, old) else v) for k, v in node.attributes))
-
-
-def _feeding(case: Case, payloads: Mapping[str, Payload]) -> Iterator[Case]:
-    yield from propose(
-        case,
-        inputs=tuple(replace(value, payload=payloads.get(value.name, value.payload)) for value in case.inputs),
-    )
