@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repro scripts of a finding: written into the campaign's folder, and proven in a clean process."""
+"""What is published of a finding: repro scripts, proven in a clean process, a bug report and a lit test."""
 
 from __future__ import annotations
 
@@ -11,30 +11,25 @@ import torch
 from jinja2 import TemplateError
 
 from fuzz.case import Case, CaseError, MeshfuzzError
-from fuzz.mechanism import mechanism
+from fuzz.facts import TORCH_XLA_STAGES, facts
 from fuzz.ops.core import TORCH_DTYPES, specs
 from fuzz.payloads import values
 from fuzz.store import Finding, Script
 from oracles.localisation import Localisation
-from oracles.outcome import MISMATCHING, Outcome, Verdict
+from oracles.outcome import MISMATCHING, Outcome
 from oracles.reference import reference
 from oracles.targets.config import TargetConfig
-from oracles.targets.environment import find_tt_plugin, prepare_compile_only, versions
-from repros.emit import Argument, Expected, Facts, Failure, emit_issue, emit_stablehlo, emit_torch
+from oracles.targets.environment import find_tt_plugin, prepare_compile_only
+from repros.emit import Argument, Expected, emit_pytest, emit_stablehlo, emit_torch
+from repros.facts import Facts
+from repros.issue import Repository, emit_issue
+from repros.lit import PIPELINES, emit_lit
 from repros.prove import prove
 
 Form = Literal["torch", "stablehlo", "pytest"]
 Export = Callable[[Case], Mapping[str, Any]]  # see `oracles.export`
 
-# What torch_xla makes before the compiler under test sees anything.
-TORCH_XLA_STAGES = ("lower", "shlo")
-# Compiled from the partitioned program: no script executes these without chips.
-LATE_STAGES = ("ttir", "ttnn")
-FAILURES: dict[Verdict, Failure] = {
-    Verdict.COMPILE_ERROR: "compile error",
-    Verdict.CRASH: "crash",
-    Verdict.HANG: "hang",
-}
+NEEDS_CHIPS = "not proven: needs chips"
 
 
 def publish(finding: Finding, directory: Path, config: TargetConfig, export: Export) -> tuple[Script, ...]:
@@ -56,9 +51,13 @@ def forms(outcome: Outcome, config: TargetConfig) -> tuple[Form, ...]:
 def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig, export: Export) -> Script:
     path = directory / "repros" / f"{finding.id}_{form}.py"
     path.parent.mkdir(exist_ok=True)
+    known = finding_facts(finding, config)
     try:
-        text = script(finding.case, finding.outcome, form, config, export, finding.localisation)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(_script(finding.case, known, finding.outcome, form, config, export), encoding="utf-8")
+        relative = str(path.relative_to(directory))
+        if known.late_stage and config.mock:
+            # It would start the plugin, which takes long, to say just this.
+            return Script(form, relative, False, NEEDS_CHIPS)
         proof = prove(path, environment=_environment(config))
     except (MeshfuzzError, TemplateError) as error:
         # A script that cannot be written or run must not end a campaign; the finding keeps its case.
@@ -66,7 +65,7 @@ def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig
     lines = proof.output.strip().splitlines()
     last = lines[-1].strip().removeprefix(f"{proof.meaning}: ") if lines else ""
     detail = f"{proof.meaning}: {last}" if last else proof.meaning
-    return Script(form, str(path.relative_to(directory)), proof.reproduces, detail)
+    return Script(form, relative, proof.reproduces, detail)
 
 
 def _environment(config: TargetConfig) -> dict[str, str]:
@@ -77,6 +76,17 @@ def _environment(config: TargetConfig) -> dict[str, str]:
     return {"TT_COMPILE_ONLY_SYSTEM_DESC": str(descriptor)}
 
 
+def finding_facts(finding: Finding, config: TargetConfig) -> Facts:
+    """All that is known of a finding, as text."""
+    evidence = finding.localisation, finding.explanation, finding.boundaries, finding.controls
+    return facts(finding.case, finding.outcome, config, *evidence)
+
+
+def finding_script(finding: Finding, form: Form, config: TargetConfig, export: Export) -> str:
+    """The text of one script of a finding. Raises MeshfuzzError if it cannot be written in that form."""
+    return _script(finding.case, finding_facts(finding, config), finding.outcome, form, config, export)
+
+
 def script(
     case: Case,
     outcome: Outcome,
@@ -85,7 +95,11 @@ def script(
     export: Export,
     localisation: Localisation | None = None,
 ) -> str:
-    """The text of one script. Raises MeshfuzzError if the case cannot be written in that form."""
+    """The same for a case that belongs to no finding."""
+    return _script(case, facts(case, outcome, config, localisation), outcome, form, config, export)
+
+
+def _script(case: Case, known: Facts, outcome: Outcome, form: Form, config: TargetConfig, export: Export) -> str:
     if outcome.injected:
         raise CaseError(f"the compiler does not have the bug: fault {outcome.injected} is injected")
     expected = reference(case, {value.name: values(value.spec, value.payload) for value in case.inputs})
@@ -93,16 +107,15 @@ def script(
         output.name: 0.0 if (bound := expected[output.name].bound) is None else float(bound.max())
         for output in case.outputs
     }
-    facts = _facts(case, outcome, config, localisation)
-    if form in ("torch", "pytest"):
+    if form != "stablehlo":
         own = config.kind == "torchxla" or outcome.stage in TORCH_XLA_STAGES
-        return emit_torch(case, facts, bounds, "CPU" if own else "TT")
+        return (emit_torch if form == "torch" else emit_pytest)(case, known, bounds, "CPU" if own else "TT")
     module = export(case)
     dtypes = {name: TORCH_DTYPES[spec.dtype] for name, spec in specs(case).items()}
     right = [Expected(expected[o.name].values.to(dtypes[o.name]), bounds[o.name]) for o in case.outputs]
     return emit_stablehlo(
         case,
-        facts,
+        known,
         module["text"],
         [_argument(plain) for plain in module["arguments"]],
         right,
@@ -112,15 +125,34 @@ def script(
 
 
 def issue(finding: Finding, config: TargetConfig, scripts: Sequence[str]) -> str:
-    """The text of a bug report, in the template of the project at fault. `scripts`: file names beside it."""
-    return emit_issue(finding.case, _facts(finding.case, finding.outcome, config, finding.localisation), scripts)
+    """The text of a bug report, in the form of the project at fault. `scripts`: names of the files beside it."""
+    return emit_issue(finding.case, finding_facts(finding, config), scripts, at_fault(finding, config))
+
+
+def at_fault(finding: Finding, config: TargetConfig) -> Repository:
+    """The project that has the bug, as far as the evidence goes."""
+    outcome, localisation = finding.outcome, finding.localisation
+    if config.kind == "torchxla" or outcome.stage in TORCH_XLA_STAGES:
+        return "pytorch/xla"
+    if config.kind != "tt":
+        return "openxla/xla"
+    # tt-xla calls the passes of tt-mlir. What fails without being in one of them fails in tt-xla's own code.
+    outside = localisation is not None and not localisation.passes and outcome.verdict not in MISMATCHING
+    return "tenstorrent/tt-xla" if outside else "tenstorrent/tt-mlir"
 
 
 def lit_test(finding: Finding, config: TargetConfig, export: Export) -> str | None:
-    """A self-contained module with a RUN line of ttmlir-opt; None if the failure is not one of its passes'."""
-    if config.kind != "tt" or finding.localisation is None or not finding.localisation.passes:
+    """A self-contained module with a RUN line of ttmlir-opt; None if the failure is not one of its passes'.
+
+    Raises MeshfuzzError if the case has no module.
+    """
+    blamed = finding.localisation
+    if config.kind != "tt" or finding.outcome.injected or blamed is None or not blamed.passes:
         return None
-    return str(export(finding.case)["text"])
+    if blamed.step not in PIPELINES or (finding.outcome.verdict in MISMATCHING and not blamed.quote.stands):
+        return None  # nothing that can be said of the lines of a module tells right from wrong
+    known = finding_facts(finding, config)
+    return emit_lit(finding.case, known, export(finding.case)["text"], blamed.step, blamed.quote.stands)
 
 
 def _argument(plain: Mapping[str, Any]) -> Argument:
@@ -128,26 +160,3 @@ def _argument(plain: Mapping[str, Any]) -> Argument:
         return Argument(input=plain["input"])
     elements = torch.tensor(plain["elements"], dtype=TORCH_DTYPES[plain["dtype"]])
     return Argument(constant=elements.reshape(plain["shape"]))
-
-
-def _facts(case: Case, outcome: Outcome, config: TargetConfig, localisation: Localisation | None) -> Facts:
-    ops = " ".join(dict.fromkeys(node.op for node in case.nodes)) or "resharding"
-    what = {
-        Verdict.COMPILE_ERROR: f"{ops} does not compile: {outcome.message}",
-        Verdict.CRASH: f"{ops} crashes the compiler: {outcome.message}",
-        Verdict.HANG: f"{ops} never finishes",
-        Verdict.SUSPECTED: f"{ops} loses digits if the chip computes as its simulator does ({outcome.number_format})",
-    }
-    blamed = f", on the way {outcome.transition}" if outcome.transition else ""
-    if localisation is not None and localisation.passes:
-        blamed = f"; {localisation}"
-    return Facts(
-        what=what.get(outcome.verdict, f"{ops} gives wrong numbers"),
-        where=f"stage {outcome.stage}" + (f", op {outcome.op}" if outcome.op else "") + blamed,
-        versions=", ".join(f"{name} {version}" for name, version in versions().items()),
-        bucket=mechanism(case, outcome),
-        late_stage=outcome.stage if outcome.stage in LATE_STAGES and outcome.verdict in MISMATCHING else "",
-        plugin_hint=f"Target: {config}.",
-        failure=FAILURES.get(outcome.verdict, "wrong numbers"),
-        error=outcome.message.removeprefix("torch_xla: ").split("; ")[0].split(" Error:")[0],
-    )

@@ -1,52 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standalone scripts and the issue text for one failing case.
+"""Standalone scripts for one failing case.
 
 A script imports nothing of ours and exits with 0 (correct), 1 (bug present) or 77 (cannot run here). The `torch` form
-is what a user runs on a TT machine; the `stablehlo` form needs no torch and no chips. The templates hold all program
-text; this module only turns a case into the words they need. Whether a script reproduces anything is `repros.prove`'s
-answer.
+is what a user runs on a TT machine; the `stablehlo` form needs no torch and no chips; the `pytest` form is the torch
+form as a test for tt-xla. The templates hold all program text; this module only turns a case into the words they need.
+Whether a script reproduces anything is `repros.prove`'s answer.
 """
 
 from __future__ import annotations
 
 import keyword
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from fuzz.case import Case, Mesh, Output, Sharding, is_uneven, replicated
+from fuzz.case import Case, Mesh, Node, Output, Sharding, is_uneven, replicated
 from fuzz.ops import source_line
 from repros.cluster import mock_cluster
+from repros.facts import Facts
 from repros.literal import LITERAL_ELEMENTS, NUMPY, TORCH, EmitError, input_source, tensor_source
-
-Failure = Literal["wrong numbers", "compile error", "crash", "hang"]
+from repros.rendering import render
 
 HANG_SECONDS = 240  # a cold machine builds kernels for up to two minutes before the first compile
 # Names the scripts use themselves: a value of that name would change their meaning.
 RESERVED = frozenset({"device", "graph", "mark", "np", "torch"})
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the comment of a script and the issue say; all text, any of it may have several lines."""
-
-    what: str  # the bug in one sentence
-    where: str  # guilty stage, pass or op
-    versions: str  # of everything that took part
-    bucket: str
-    plugin_hint: str = ""  # how to install the plugin that has the bug
-    failure: Failure = "wrong numbers"
-    error: str = ""  # of a compile error: what the message of this bug, and of no other, contains
-    boundary: str = ""  # smallest failing and largest passing, once known
-    # The guilty stage if it comes after the partitioned program, which is as far as a script gets without chips.
-    late_stage: str = ""
+# tt-xla's marks for runners by their number of chips (its pytest.ini); llmbox has 8.
+RUNNERS = {1: "single_device", 2: "dual_chip", 4: "bhqb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +57,57 @@ def emit_torch(
     `device`: where it runs unless PJRT_DEVICE says otherwise; CPU for bugs of torch_xla and XLA themselves.
     Raises EmitError for a case that cannot be written as a script, CaseError for one with unknown ops or payloads.
     """
-    _check_names(case)
-    sources = {value.name: input_source(value, TORCH) for value in case.inputs}
+    return _render("torch.py.j2", case, facts, **_torch_words(case, bounds, device))
+
+
+def emit_pytest(
+    case: Case, facts: Facts, bounds: Mapping[str, float] | None = None, device: Literal["TT", "CPU"] = "TT"
+) -> str:
+    """The same as a test in the manner of tt-xla's: fails while the bug is there. Raises as `emit_torch`."""
+    ops = list(dict.fromkeys(node.op for node in case.nodes)) or ["resharding"]
     return _render(
-        "torch.py.j2",
+        "pytest.py.j2",
         case,
         facts,
-        requirement=f"Needs torch, torch_xla with a TT plugin, and {case.mesh.size} devices. "
+        test_name="_".join([*ops[:3], *(["sharded"] if case.mesh.size > 1 else [])]),
+        runner=RUNNERS.get(case.mesh.size, "llmbox"),
+        category="OP_TEST" if len(case.nodes) <= 1 else "GRAPH_TEST",
+        torch_op=torch_name(case.nodes[0]) if len(case.nodes) == 1 else "",
+        **_torch_words(case, bounds, device),
+    )
+
+
+def _torch_words(case: Case, bounds: Mapping[str, float] | None, device: Literal["TT", "CPU"]) -> dict[str, Any]:
+    _check_names(case)
+    sources = {value.name: input_source(value, TORCH) for value in case.inputs}
+    return {
+        "requirement": f"Needs torch, torch_xla with a TT plugin, and {case.mesh.size} devices. "
         "PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh."
         if device == "TT"
         else "Needs torch and torch_xla; runs on XLA's CPU mesh.",
-        device=device,
-        inputs=[
+        "device": device,
+        "inputs": [
             {"name": value.name, "source": sources[value.name], "partition": _partition(value.sharding)}
             for value in case.inputs
         ],
-        nodes=[
+        "nodes": [
             {"name": node.name, "source": source_line(node), "partition": _partition(node.sharding)}
             for node in case.nodes
         ],
-        outputs=[output.name for output in case.outputs],
-        returned=[_returned(output) for output in case.outputs],
-        bounds=[(bounds or {}).get(output.name, 0.0) for output in case.outputs],
-        helpers=_helpers(sources.values()),
-    )
+        "outputs": [output.name for output in case.outputs],
+        "returned": [_returned(output) for output in case.outputs],
+        "bounds": [(bounds or {}).get(output.name, 0.0) for output in case.outputs],
+        "helpers": _helpers(sources.values()),
+    }
+
+
+def torch_name(node: Node) -> str:
+    """What torch calls an op, for example torch.gather."""
+    line = source_line(node)
+    if function := re.search(r"\btorch(?:\.\w+)+(?=\()", line):
+        return function[0]
+    method = re.search(r"\.([a-z_]\w*)\(", line)
+    return f"torch.{method[1] if method else node.op}"
 
 
 def emit_stablehlo(
@@ -158,22 +169,6 @@ def _boundary_shardings(
     return ins, outs
 
 
-def emit_issue(
-    case: Case, facts: Facts, scripts: Sequence[str], device: str = "mock mesh, no chips", log: str = ""
-) -> str:
-    """A bug report in the shape of tt-mlir's bug_report.yml. `scripts`: file names; `log`: what they print."""
-    return _render(
-        "issue.md.j2",
-        case,
-        facts,
-        title=facts.what.splitlines()[0],
-        nodes=[{"name": node.name, "source": source_line(node)} for node in case.nodes],
-        scripts=scripts,
-        device=device,
-        log=log.strip("\n"),
-    )
-
-
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
@@ -222,35 +217,6 @@ def _helpers(sources: Iterable[str]) -> set[str]:
     return used | ({"mixed"} if used or "mixed(" in text else set())
 
 
-# --- templates --------------------------------------------------------------------------------------------------------
-
-
 def _render(template: str, case: Case, facts: Facts, **words: object) -> str:
     guarded = facts.failure in ("crash", "hang")
-    text = _templates().get_template(template).render(
-        case=case, facts=facts, guarded=guarded, deadline=HANG_SECONDS, **words
-    )  # fmt: skip
-    return text.rstrip("\n") + "\n"
-
-
-@lru_cache(maxsize=1)
-def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is Python and Markdown, not HTML
-    )
-    environment.filters["comment"] = _comment
-    environment.filters["sharding"] = _sharding_words
-    return environment
-
-
-def _comment(text: str) -> str:
-    return "\n".join(f"# {line}".rstrip() for line in text.splitlines() or [""])
-
-
-def _sharding_words(sharding: Sharding) -> str:
-    return "[" + ", ".join("{" + ", ".join(axes) + "}" for axes in sharding) + "]"
+    return render(template, case=case, facts=facts, guarded=guarded, deadline=HANG_SECONDS, **words)

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from fuzz.case import Case, CaseError, Input, Mesh, Node, Output, Payload, TensorSpec, dump
+from fuzz.evidence import Boundary
 from fuzz.pool import ExportFailed
-from fuzz.publish import publish, script
+from fuzz.publish import NEEDS_CHIPS, finding_script, issue, lit_test, publish, script
 from fuzz.store import Finding, Script, State
+from oracles.explanation import Explanation
 from oracles.localisation import Localisation
 from oracles.outcome import Outcome, Verdict
+from oracles.quotation import Quote
 from oracles.targets.config import TargetConfig
 from repros.prove import Proof
 
@@ -79,3 +82,77 @@ def test_a_form_that_cannot_be_written_says_why_and_the_other_stands(tmp_path: P
     torch_form, module_form = publish_with(tmp_path, module=None)
     assert torch_form.proven
     assert module_form == Script("stablehlo", "", False, "the case has no module: too strange")
+
+
+TT = TargetConfig("tt", MESH)
+BLAMED = Localisation(
+    Verdict.WRONG, ("Fusing (fuse)",), "shlo_compiler", quote=Quote(("%0 = wrong",), ("%0 = right",), "%0 = wrong")
+)
+
+
+def test_what_takes_chips_to_show_is_written_but_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz.publish.prove", lambda *_, **__: pytest.fail("a plugin start takes seconds"))
+    late = replace(FINDING, outcome=replace(FINDING.outcome, stage="ttir"))
+    scripts = publish(late, tmp_path, TT, lambda _: MODULE)
+    assert [(s.form, s.proven, s.detail) for s in scripts] == [
+        ("torch", False, NEEDS_CHIPS),
+        ("stablehlo", False, NEEDS_CHIPS),
+    ]
+    assert all((tmp_path / s.path).is_file() for s in scripts)
+
+
+def test_with_chips_it_is_started(tmp_path: Path) -> None:
+    late = replace(FINDING, outcome=replace(FINDING.outcome, stage="ttir"))
+    scripts = publish(late, tmp_path, TargetConfig("tt", MESH, mock=False), lambda _: MODULE)
+    assert [s.proven for s in scripts] == [True, True]
+
+
+def test_a_finding_s_script_says_why_and_where_it_begins() -> None:
+    told = replace(
+        FINDING,
+        explanation=Explanation("columns are mirrored", "mirror", 3),
+        boundaries=(Boundary("dim 1 of x0", ((1, False), (2, True))),),
+    )
+    for form in ("torch", "stablehlo", "pytest"):
+        text = finding_script(told, form, TT, lambda _: MODULE)
+        assert "sharded over 2 devices: columns are mirrored\n" in text
+        assert "boundary: dim 1 of x0: fails from 2" in text
+        compile(text, form, "exec")
+
+
+@pytest.mark.parametrize(
+    ("changes", "config", "project"),
+    [
+        ({"localisation": BLAMED}, TT, "tenstorrent/tt-mlir"),
+        ({}, TT, "tenstorrent/tt-mlir"),
+        (
+            {
+                "outcome": Outcome(Verdict.COMPILE_ERROR, "ttir", "cannot parse"),
+                "localisation": Localisation(Verdict.COMPILE_ERROR, unknown="outside any pass"),
+            },
+            TT,
+            "tenstorrent/tt-xla",
+        ),
+        ({"outcome": replace(FINDING.outcome, stage="shlo")}, TT, "pytorch/xla"),
+        ({}, TargetConfig("torchxla", MESH), "pytorch/xla"),
+        ({}, TargetConfig("cpu", MESH), "openxla/xla"),
+    ],
+)
+def test_the_report_goes_to_the_project_that_has_the_bug(
+    changes: dict[str, Any], config: TargetConfig, project: str
+) -> None:
+    assert issue(replace(FINDING, **changes), config, []).startswith(f"<!-- {project}")
+
+
+def test_a_lit_test_is_written_where_a_pass_is_blamed_and_one_of_its_lines_stands() -> None:
+    def lit(**changes: Any) -> str | None:
+        return lit_test(replace(FINDING, **changes), TT, lambda _: MODULE)
+
+    written = lit(localisation=BLAMED)
+    assert written is not None
+    assert "module { constant }" in written
+    assert "// CHECK-NOT: wrong\n" in written
+    assert lit() is None
+    assert lit(localisation=replace(BLAMED, quote=Quote(("%0 = wrong",)))) is None
+    assert lit(localisation=replace(BLAMED, step="shlo")) is None
+    assert lit(localisation=BLAMED, outcome=replace(FINDING.outcome, injected="lost_base")) is None

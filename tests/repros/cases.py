@@ -7,7 +7,8 @@ from pathlib import Path
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec
 from fuzz.ops import run_graph
 from fuzz.payloads import values
-from repros.emit import Argument, Expected, Facts
+from repros.emit import Argument, Expected
+from repros.facts import Facts
 
 FACTS = Facts(
     what="gather returns rows of another device",

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import COMPILE_ERROR, FACTS, MESH, arguments, expected, gather, module
+from cases import FACTS, MESH, arguments, expected, gather, module
 
 from fuzz.case import Mesh, Node
-from repros.emit import Argument, Expected, checksum, emit_issue, emit_stablehlo, emit_torch
+from repros.emit import Argument, Expected, checksum, emit_pytest, emit_stablehlo, emit_torch
 from repros.literal import EmitError
 
 CASE = gather("x", "y")
@@ -52,9 +52,11 @@ def test_the_head_of_a_script_says_what_where_versions_and_exit_codes(text):
         assert fact in head
 
 
-def test_the_boundary_is_said_once_it_is_known():
-    facts = replace(FACTS, boundary="smallest failing: 4 rows\nlargest passing: 2 rows")
-    assert "# smallest failing: 4 rows\n# largest passing: 2 rows\n" in emit_torch(CASE, facts)
+def test_the_head_says_why_and_the_boundary_once_they_are_known():
+    told = replace(FACTS, explanation="no offset", confirmation="predicts all", boundaries=("rows: fails from 4",))
+    text = emit_torch(CASE, told)
+    assert "# why:      no offset\n# tested:   this predicts all\n# boundary: rows: fails from 4\n" in text
+    assert "why:" not in emit_torch(CASE, replace(told, what="gather: no offset"))
 
 
 def test_a_torch_script_has_one_line_per_node_and_marks_the_constrained_ones():
@@ -144,27 +146,26 @@ def test_scripts_are_short_beside_their_data():
     assert statement_lines(text) <= 110
     text = emit_torch(CASE, FACTS)
     text = text[: text.index("INPUTS =")] + text[text.index("def graph") :]
-    assert statement_lines(text) <= 70
+    assert statement_lines(text) <= 60
 
 
 def statement_lines(text):
     return len([line for line in text.splitlines() if line.strip() and not line.startswith("#")])
 
 
-def test_the_issue_has_the_sections_of_the_bug_report_form():
-    text = emit_issue(CASE, COMPILE_ERROR, ["a_stablehlo.py"], log="got: an error")
-    for heading in (
-        "### Describe the bug",
-        "### Steps to reproduce the issue",
-        "### Expected behavior",
-        "### Please complete the following environment information",
-    ):
-        assert heading in text
-    for fact in (
-        FACTS.versions,
-        "v0 = data.gather(1, index)",
-        "`index`: i64[8, 8], sharded [{x, y}, {}]",
-        "got: an error",
-    ):
-        assert fact in text
-    assert "2. `python a_stablehlo.py`" in text
+@pytest.mark.parametrize(("mesh", "runner"), [((1, 1), "single_device"), ((1, 2), "dual_chip"), ((2, 4), "llmbox")])
+def test_a_test_for_tt_xla_has_the_marks_of_its_runner(mesh, runner):
+    text = emit_pytest(replace(CASE, mesh=Mesh(mesh, MESH.axes)), FACTS)
+    (test,) = [node for node in ast.parse(text).body if getattr(node, "name", "").startswith("test_")]
+    marks = [ast.unparse(mark) for mark in test.decorator_list]
+    assert marks[:2] == ["pytest.mark.nightly", f"pytest.mark.{runner}"]
+    assert "torch_op_name='torch.gather'" in marks[2]
+    assert imported(text) - STANDARD == {"numpy", "torch", "pytest", "utils"}
+
+
+def test_what_no_case_needs_is_not_in_its_script():
+    marked = replace(CASE, nodes=(replace(CASE.nodes[0], sharding=(("x",), ())),))
+    assert "def constrained" not in emit_torch(CASE, FACTS)
+    assert "def constrained" in emit_torch(marked, FACTS)
+    assert "bound" not in emit_torch(CASE, FACTS)
+    assert "<= bound" in emit_torch(CASE, FACTS, {"v0": 0.5})
