@@ -56,21 +56,25 @@ def shrink_values(case: Case) -> Iterator[Case]:
     """A number that fills an input, nearer to 0; and what it indexes, no larger than it has to be."""
     indexed = index_extents(case)
     for value in case.inputs:
-        if value.payload.kind not in RANGED_KINDS or value.spec.elements > LARGE:
+        filling = _filling(value)
+        if filling is None:
             continue
-        low, high = _ends(value)
-        if low != high:
-            continue
-        yield from _feeding(case, {value.name: _only(low)})
+        yield from _feeding(case, {value.name: _only(filling)})
         extent = indexed.get(value.name)
-        for number in (*(jump for jump in BOUNDARIES if jump < low), low) if extent is not None else ():
-            places = [place for place, size in extents(case).items() if size == extent and place.key != "high"]
-            for group in (places, *([place] for place in places)):
-                yield from resize(case, dict.fromkeys(group, number + 1), _with_payload(case, value, _only(number)))
+        if extent is not None:
+            yield from _jump(case, value, filling, extent)
         # The last position of a dim shrinks with the dim.
-        if extent is None or low != extent - 1:
-            for distance in (0, *smaller(abs(low))):
-                yield from _feeding(case, {value.name: _only(distance if low > 0 else -distance)})
+        if extent is None or filling != extent - 1:
+            for distance in (0, *smaller(abs(filling))):
+                yield from _feeding(case, {value.name: _only(distance if filling > 0 else -distance)})
+
+
+def _jump(case: Case, value: Input, position: int, extent: int) -> Iterator[Case]:
+    """A position where others have failed before, or the same, as the last one of what it indexes."""
+    places = [place for place, size in extents(case).items() if size == extent and place.key != "high"]
+    for number in (*BOUNDARIES, position):
+        for group in (places, *([place] for place in places)) if 0 <= number <= position else ():
+            yield from resize(case, dict.fromkeys(group, number + 1), _with_payload(case, value, _only(number)))
 
 
 def _telling(value: Input) -> list[int]:
@@ -82,9 +86,12 @@ def _telling(value: Input) -> list[int]:
     return list(dict.fromkeys((numbers[-1], numbers[0], *between)))
 
 
-def _ends(value: Input) -> tuple[int, int]:
+def _filling(value: Input) -> int | None:
+    """The number that all elements of an input are, if they are one and a range says which."""
+    if value.payload.kind not in RANGED_KINDS or value.spec.elements > LARGE:
+        return None
     numbers = values(value.spec, value.payload)
-    return int(numbers.min()), int(numbers.max())
+    return int(numbers.min()) if bool(numbers.min() == numbers.max()) else None
 
 
 def _only(number: int) -> Payload:

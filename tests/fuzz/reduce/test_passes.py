@@ -13,7 +13,7 @@ from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, Tensor
 from fuzz.ops.core import specs
 from fuzz.reduce.edits import index_extents, narrowed
 from fuzz.reduce.order import canonical_names, complexity
-from fuzz.reduce.passes import PASSES, Pass, dims, graph, mesh, ranks
+from fuzz.reduce.passes import PASSES, Pass, dims, graph, mesh, payloads, ranks, values
 from fuzz.reduce.passes.numbers import smaller
 from fuzz.reduce.passes.reshape import regrouped
 from fuzz.strategies.cases import cases
@@ -109,6 +109,22 @@ def test_a_concat_loses_one_operand_at_a_time() -> None:
     assert shapes == [[(3,), (4,)], [(2,), (4,)], [(2,), (3,)]]
 
 
+def test_inputs_of_different_sizes_are_merged_where_torch_allows_it() -> None:
+    case = case_of(
+        (data("x0", 8), index("x1", 4, high=4, kind="permutation"), data("x2", 4)),
+        Node("v0", "scatter", ("x0", "x1", "x2"), (("dim", 0),)),
+    )
+    assert (8,) in [
+        c.inputs[0].spec.shape for c in graph.merge_inputs(case) if c.nodes[0].operands == ("x0", "x1", "x0")
+    ]
+
+
+def test_a_value_that_becomes_an_input_may_hold_what_it_held() -> None:
+    case = case_of((data("x0", 4),), Node("v0", "neg", ("x0",)), Node("v1", "clamp", ("v0",), (("max", 0), ("min", 0))))
+    fed = [c.inputs[0].payload for c in graph.drop_nodes(case) if [node.op for node in c.nodes] == ["clamp"]]
+    assert Payload("monotone", -4, 0) in fed
+
+
 def test_inputs_in_another_role_are_not_merged() -> None:
     written = replace(data("x2", 4), spec=TensorSpec((4,), "i64"))
     case = case_of((written, index("x1", 4, high=4)), Node("v0", "gather", ("x2", "x1"), (("dim", 0),)))
@@ -191,6 +207,27 @@ def test_the_halves_of_a_concat_shrink_with_what_is_added_to_the_whole() -> None
     assert [(2,), (2,), (4,)] in shapes
 
 
+def test_the_only_position_read_stays_the_last_one_when_its_dim_shrinks() -> None:
+    last = replace(index("x1", 1, high=9), payload=Payload("monotone", 8, 9))
+    case = case_of((data("x0", 9), last), Node("v0", "gather", ("x0", "x1"), (("dim", 0),)))
+    found = {c.inputs[0].spec.shape: c.inputs[1].payload for c in dims.shrink_extents(case)}
+    assert found[(4,)] == Payload("monotone", 3, 4)
+
+
+def test_what_is_left_of_a_small_input_is_tried_with_other_numbers() -> None:
+    case = case_of((replace(data("x0", 8), payload=Payload("small")),), Node("v0", "abs", ("x0",)))
+    seeds = [c.inputs[0].payload.seed for c in dims.shrink_extents(case) if c.inputs[0].spec.shape == (1,)]
+    assert seeds == [0, 1, 2, 3]
+
+
+def test_an_extent_may_shrink_in_two_tensors_alone() -> None:
+    """Where one small number stands everywhere, only some of its places belong together."""
+    case = case_of(
+        (data("x0", 2, 2), data("x1", 2)), Node("v0", "select_scatter", ("x0", "x1"), (("dim", 0), ("index", 1)))
+    )
+    assert [(2, 1), (1,)] in [[value.spec.shape for value in c.inputs] for c in dims.collapse_extents(case)]
+
+
 def test_two_large_dims_become_one() -> None:
     case = case_of((data("x0", 16, 32),), Node("v0", "flip", ("x0",), (("dims", (0,)),)))
     assert [c.inputs[0].spec.shape for c in dims.flatten_dims(case)] == [(1, 512), (512, 1)]
@@ -259,3 +296,42 @@ def test_dims_named_in_attributes_and_layouts_follow_a_dropped_dim() -> None:
 def test_no_input_loses_its_last_dim() -> None:
     case = case_of((data("x0", 8),), Node("v0", "abs", ("x0",)))
     assert list(ranks.drop_dims(case)) == []
+
+
+def test_two_dims_change_places_everywhere() -> None:
+    case = Case(
+        MESH,
+        (data("x0", 4, 3, sharding=(("x",), ())), index("x1", 4, 2, high=3)),
+        (Node("v0", "gather", ("x0", "x1"), (("dim", 1),)),),
+        (Output("v0", (("x",), ())),),
+    )
+    (turned,) = ranks.turn_dims(case)
+    assert [value.spec.shape for value in turned.inputs] == [(3, 4), (2, 4)]
+    assert turned.nodes[0].keywords == {"dim": 0}
+    assert (turned.inputs[0].sharding, turned.outputs[0].sharding) == (((), ("x",)), ((), ("x",)))
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_of_the_numbers_an_index_holds_is_tried_alone() -> None:
+    case = case_of(
+        (data("x0", 2049, 2), index("x1", 4, 2, high=2049, kind="boundary")),
+        Node("v0", "gather", ("x0", "x1"), (("dim", 0),)),
+    )
+    alone = [c.inputs[1] for c in payloads.pin_values(case) if c.inputs[1].spec.elements == 1]
+    assert Payload("monotone", 2048, 2049) in [value.payload for value in alone]
+
+
+def test_an_index_jumps_to_where_indices_have_failed_with_the_table_behind_it() -> None:
+    rows = replace(index("x1", 1, high=5000), payload=Payload("monotone", 4321, 4322))
+    case = case_of((data("x0", 5000), rows), Node("v0", "gather", ("x0", "x1"), (("dim", 0),)))
+    tight = {c.inputs[1].payload.low: c.inputs[0].spec.shape for c in payloads.shrink_values(case)}
+    assert tight[257] == (258,)
+    assert tight[2049] == (2050,)
+
+
+def test_a_number_computed_with_is_searched_for_between_its_value_and_the_simplest() -> None:
+    case = case_of((data("x0", 1),), Node("v0", "mul_scalar", ("x0",), (("value", 17),)))
+    tried = [c.nodes[0].keywords["value"] for c in values.simplify_attributes(case)]
+    assert tried == [1, 2, 3, 4, 5, 9, 13, 15, 16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -75,6 +76,26 @@ def test_no_candidate_runs_twice_and_the_start_never() -> None:
     digests = [case.digest for case in target.asked]
     assert len(set(digests)) == len(digests) == reduction.runs
     assert LARGE.digest not in digests
+
+
+def test_the_same_numbers_written_in_another_way_need_no_run() -> None:
+    """A range of one number is the same in all recipes; the simplest of them is taken without asking."""
+    value = Input("x0", TensorSpec((2,), "i64"), Payload("boundary", 7, 8), ((),))
+    case = Case(Mesh((1, 1), ("x", "y")), (value,), (Node("v0", "neg", ("x0",)),), (Output("v0"),))
+    target = Target(lambda candidate: False)
+    assert reduce(case, target).case.inputs[0].payload.kind == "monotone"
+    assert replace(value, payload=Payload("monotone", 7, 8)) not in [candidate.inputs[0] for candidate in target.asked]
+
+
+def test_what_torch_leaves_open_is_not_run() -> None:
+    """Two writes to one place: whatever the target does is right."""
+    index = Input("x1", TensorSpec((2,), "i64"), Payload("permutation", 0, 2, seed=2), ((),))
+    base = Input("x0", TensorSpec((2,), "f32"), Payload("position"), ((),))
+    node = Node("v0", "scatter", ("x0", "x1", "x0"), (("dim", 0),))
+    target = Target(lambda candidate: candidate.inputs[1].spec.elements == 2)
+    reduce(Case(Mesh((1, 1), ("x", "y")), (base, index), (node,), (Output("v0"),)), target)
+    constant = [c for c in target.asked if c.inputs[-1].payload.kind == "constant" and c.inputs[-1].spec.elements > 1]
+    assert constant == []
 
 
 def test_a_minimal_case_has_no_failing_step_left() -> None:
