@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from oracles.outcome import Verdict
+
+DIVISORS = (2, 4, 8, 16, 32)  # shards, lanes, tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,7 @@ class Boundary:
 
     what: str  # for example: dim 0 of x0, largest index in x1, devices along x
     samples: tuple[tuple[int, bool], ...]  # (value, whether the case fails as the finding does), by value
+    neither: tuple[int, ...] = ()  # values that were run and neither passed nor failed so: rejected, or another failure
 
     @property
     def monotone(self) -> bool:
@@ -31,23 +35,66 @@ class Boundary:
     def largest_passing(self) -> int | None:
         return next((value for value, fails in reversed(self.samples) if not fails), None)
 
+    @property
+    def divisor(self) -> int | None:
+        """Of the values that pass and that fail, one kind are the multiples of this number; None if neither is."""
+        for divisor in DIVISORS:
+            sides = [
+                {fails for value, fails in self.samples if (value % divisor == 0) is even} for even in (True, False)
+            ]
+            counts = [sum((value % divisor == 0) is even for value, _ in self.samples) for even in (True, False)]
+            if all(len(side) == 1 for side in sides) and sides[0] != sides[1] and min(counts) > 1:
+                return divisor
+        return None
+
     def __str__(self) -> str:
-        if not self.monotone:
-            points = ", ".join(f"{value} {'fails' if fails else 'passes'}" for value, fails in self.samples)
-            return f"{self.what}: not monotone: {points}"
-        last = self.samples[-1][0] if self.samples else 0
-        if self.smallest_failing is None:
-            return f"{self.what}: passes up to {last}"
-        if self.largest_passing is None:
-            return f"{self.what}: fails at every value tried, {self.smallest_failing} to {last}"
-        return f"{self.what}: fails from {self.smallest_failing}; passes to {self.largest_passing}"
+        return f"{self.what}: {self._said()}" + (f"; neither at {_runs_of(self.neither)}" if self.neither else "")
+
+    def _said(self) -> str:
+        values = [value for value, _ in self.samples]
+        failing = [value for value, fails in self.samples if fails]
+        passing = [value for value, fails in self.samples if not fails]
+        if not failing:
+            return f"passes up to {values[-1] if values else 0}"
+        if not passing:
+            return f"fails at every value tried, {failing[0]} to {failing[-1]}"
+        if self.monotone:
+            tried = "" if failing[-1] == failing[0] else f" (tried to {failing[-1]})"
+            return f"fails from {failing[0]}{tried}; passes to {passing[-1]}"
+        if failing[-1] < passing[0]:
+            return f"fails to {failing[-1]}; passes from {passing[0]}"
+        if not any(failing[0] < value < failing[-1] for value in passing):
+            where = f"at {failing[0]}" if len(failing) == 1 else f"from {failing[0]} to {failing[-1]}"
+            return f"fails only {where}; passes at {_runs_of(passing)}"
+        if (divisor := self.divisor) is not None:
+            multiples = f"{'' if failing[0] % divisor == 0 else 'not '}multiples of {divisor}"
+            return f"fails at values that are {multiples}: {_runs_of(failing)}; passes at {_runs_of(passing)}"
+        return f"not monotone: {self._points()}"
+
+    def _points(self) -> str:
+        """Runs of neighbouring samples with one answer."""
+        groups = [
+            (fails, [value for value, _ in group])
+            for fails, group in itertools.groupby(self.samples, key=lambda sample: sample[1])
+        ]
+        return ", ".join(f"{'fails' if fails else 'passes'} at {_runs_of(values)}" for fails, values in groups)
 
     def to_plain(self) -> dict[str, Any]:
-        return {"what": self.what, "samples": [list(sample) for sample in self.samples]}
+        return {
+            "what": self.what,
+            "samples": [list(sample) for sample in self.samples],
+            "neither": list(self.neither),
+        }
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Boundary:
-        return cls(data["what"], tuple((value, fails) for value, fails in data["samples"]))
+        samples = tuple((value, fails) for value, fails in data["samples"])
+        return cls(data["what"], samples, tuple(data.get("neither", ())))
+
+
+def _runs_of(values: Sequence[int]) -> str:
+    """Few values one by one, of many the first and the last: all of them are in the data."""
+    return ", ".join(map(str, values)) if len(values) < 4 else f"{values[0]}, {values[1]} .. {values[-1]}"
 
 
 @dataclass(frozen=True, slots=True)

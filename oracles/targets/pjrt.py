@@ -43,6 +43,9 @@ PLAIN_REFUSALS = (
 )
 # A plugin built against another version of the PJRT interface than this jaxlib: nothing about the plugin is learnt.
 API_MISMATCH = "Unexpected PJRT_"
+# From optimization_level 1 on, the TT compiler opens a mock device for its cost model, out of run-time files that a
+# compile-only worker has thrown away.
+NO_COST_MODEL = "Cluster descriptor file does not exist"
 
 
 class PjrtTarget:
@@ -169,6 +172,8 @@ def failed_stage(folder: Path) -> str:
 
 def compile_failure(error: RuntimeError, stage: str) -> TargetFailure:
     message = first_line(error)
+    if NO_COST_MODEL in message:
+        return TargetFailure(Verdict.ENV, stage, f"the compiler's cost model needs a device: {message}")
     refused = any(phrase in message.lower() for phrase in PLAIN_REFUSALS)
     return TargetFailure(Verdict.UNSUPPORTED if refused else Verdict.COMPILE_ERROR, stage, message)
 
