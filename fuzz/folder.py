@@ -18,6 +18,7 @@ from fuzz.case import Case, MeshfuzzError
 from fuzz.pool import Pool
 from fuzz.publish import Export, Form, forms, issue, lit_test, script
 from fuzz.report.html import Campaign, Piece, finding_page, index_page
+from fuzz.report.words import proof
 from fuzz.store import Finding
 from oracles.targets.config import TargetConfig, TargetUnavailable
 from oracles.targets.environment import versions
@@ -85,8 +86,13 @@ def write_folder(
 
 def _pieces(finding: Finding, config: TargetConfig, directory: Path, output: Path, export: Export) -> Iterator[Piece]:
     """Those that make sense for the finding."""
+    yield from _reports(finding, config, directory, output, export)
     case = output / f"{finding.id}.yaml"
     yield replace(_written("minimal case", case, lambda: finding.reduced), command=_reduce_command(case.name, config))
+
+
+def _reports(finding: Finding, config: TargetConfig, directory: Path, output: Path, export: Export) -> Iterator[Piece]:
+    """What is handed to those who can fix the bug."""
     if fault := finding.outcome.injected:
         yield Piece("bug report", problem=f"the compiler does not have the bug: fault {fault} is injected")
         return
@@ -123,7 +129,7 @@ def _script(finding: Finding, form: Form, config: TargetConfig, directory: Path,
         note = "" if piece.problem else "not run yet"
     else:
         piece = _written(name, path, (directory / known.path).read_text)
-        note = f"{'proven' if known.proven else 'not proven'}, {known.detail}"
+        note = proof(known)
     command = f"{'pytest' if form == 'pytest' else 'python'} {path.name}"
     return replace(piece, note=note, command=command if piece.path else "")
 

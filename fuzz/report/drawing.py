@@ -97,10 +97,13 @@ def draw(panel: Panel) -> Drawing:
         fills=tuple(_fills(panel, xs, ys, widths, heights)),
         frames=tuple(frames),
         labels=tuple(written),
-        columns=tuple(Written(x + width / 2, top - 4, tick) for x, width, tick in zip(xs, widths, ticks, strict=True)),
+        columns=tuple(
+            Written(x + width / 2, top - 4, tick) for x, width, tick in zip(xs, widths, ticks, strict=True) if tick
+        ),
         rows=tuple(
             Written(xs[0] - 5, y + height / 2 + TICK * 0.35, tick)
             for y, height, tick in zip(ys, heights, beside, strict=True)
+            if tick
         ),
     )
 

@@ -15,13 +15,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fuzz.case import CaseError, Mesh
+from fuzz.evidence import Boundary
+from fuzz.facts import facts
 from fuzz.report.drawing import draw
 from fuzz.report.picture import pictures
 from fuzz.report.words import (
     confirmation,
     coordinate,
     examples,
-    happened,
+    further,
     headline,
     ops,
     plural,
@@ -33,7 +35,7 @@ from fuzz.report.words import (
 )
 from fuzz.settings import Budget, Settings
 from fuzz.store import SKIPPED, Finding
-from oracles.explanation import RIGHT_CELL, Decoded
+from oracles.explanation import FRESH, RIGHT_CELL, Decoded
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig
 
@@ -68,8 +70,12 @@ def finding_page(finding: Finding, target: TargetConfig, pieces: Sequence[Piece]
     case, explanation = finding.case, finding.explanation
     try:
         source = "\n".join(source_lines(case))
+        # Words for Markdown, which marks names with backticks.
+        known = facts(case, finding.outcome, target, finding.localisation, explanation)
+        words = {"observed": known.seen_by, "rounding": known.exactness, "ruled out": known.ruled_out}
+        grounds = {name: text.replace("`", "") for name, text in words.items()}
     except CaseError as error:  # a case of another version, with an op that this one does not have
-        source = f"# {error}"
+        source, grounds = f"# {error}", {}
     return (
         _templates()
         .get_template("finding.html.j2")
@@ -77,8 +83,10 @@ def finding_page(finding: Finding, target: TargetConfig, pieces: Sequence[Piece]
             finding=finding,
             case=case,
             headline=headline(finding),
-            happened=happened(finding),
-            confirmation="" if explanation is None else confirmation(explanation),
+            further=further(finding),
+            confirmation=confirmation(explanation),
+            fresh=FRESH,
+            grounds=grounds,
             outputs=[] if explanation is None else [_output(decoded, case.mesh) for decoded in explanation.decoded],
             values=PARTS,
             quote=quoted(finding),
@@ -99,8 +107,9 @@ def index_page(campaign: Campaign, pieces: Mapping[str, Sequence[Piece]], versio
         {
             "finding": finding,
             "ops": ops(finding.case),
-            "happened": happened(finding),
-            "confirmation": "" if finding.explanation is None else confirmation(finding.explanation),
+            "headline": headline(finding),
+            "further": further(finding),
+            "confirmation": confirmation(finding.explanation),
             "pieces": pieces[finding.id],
         }
         for finding in campaign.findings
@@ -172,6 +181,7 @@ def _templates() -> Environment:
         "cause": _colour_class,
         "coordinate": lambda device, mesh: coordinate(mesh, device),
         "plural": plural,
+        "points": _points,
         "position": lambda at: f"[{', '.join(map(str, at))}]",
         "px": lambda number: f"{number:.1f}".removesuffix(".0"),
         "tone": _tone,
@@ -181,6 +191,12 @@ def _templates() -> Environment:
 
 def _printable(value: object) -> object:
     return printable(value) if type(value) is str else value  # not of what is escaped already
+
+
+def _points(boundary: Boundary) -> list[tuple[int, str, str]]:
+    """What was tried, by value: the value, what came of it, and a class of the style sheet."""
+    judged = [(value, *(("fails", "fail") if fails else ("passes", "pass"))) for value, fails in boundary.samples]
+    return sorted([*judged, *((value, "neither", "") for value in boundary.neither)])
 
 
 def _colour_class(letter: str) -> str:

@@ -15,7 +15,17 @@ from rich.text import Text
 from fuzz.account import Summary
 from fuzz.case import Case
 from fuzz.report.progress import clock
-from fuzz.report.words import confirmation, coordinate, examples, plural, printable, quote_heading, quoted, reduction
+from fuzz.report.words import (
+    confirmation,
+    coordinate,
+    examples,
+    plural,
+    printable,
+    proof,
+    quote_heading,
+    quoted,
+    reduction,
+)
 from fuzz.signature import normalise
 from fuzz.store import SKIPPED, Finding, State
 from oracles.explanation import Decoded
@@ -111,7 +121,7 @@ def finding_text(finding: Finding, directory: Path) -> Group:
         "pass": "" if finding.localisation is None else str(finding.localisation),
         "message": outcome.message,
         "explained": "" if explanation is None else explanation.sentence,
-        "confirmed": "" if explanation is None else confirmation(explanation),
+        "confirmed": confirmation(explanation),
         "boundaries": "\n".join(map(str, finding.boundaries)),
         "controls": "\n".join(map(str, finding.controls)),
         "pcc": "" if outcome.pcc is None else f"{outcome.pcc:.6f} (decides nothing)",
@@ -124,7 +134,7 @@ def finding_text(finding: Finding, directory: Path) -> Group:
             grid.add_row(Text(name), Text(printable(value)))
     for script in finding.scripts:
         path = str(directory / script.path) if script.path else "not written"
-        grid.add_row(Text(script.form), Text(f"{path}: {'proven' if script.proven else 'not proven'}, {script.detail}"))
+        grid.add_row(Text(script.form), Text(f"{path}: {proof(script)}"))
     parts: list[RenderableType] = [grid, Text("")]
     for decoded in () if explanation is None else explanation.decoded:
         parts += [*decoded_text(finding.case, decoded), Text("")]

@@ -7,11 +7,12 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 
-from fuzz.case import Case, Mesh, Sharding
+from fuzz.case import Case, CaseError, Mesh, Sharding
+from fuzz.facts import title
 from fuzz.ops import source_line
-from fuzz.store import Finding, State
+from fuzz.store import Finding, Script, State
 from oracles.explanation import FRESH, Decoded, Element, Explanation
-from oracles.outcome import MISMATCHING, Verdict
+from oracles.outcome import MISMATCHING
 
 # What compilers write for terminals, and nobody may write to a reader's.
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
@@ -59,33 +60,22 @@ def ops(case: Case) -> str:
 
 
 def headline(finding: Finding) -> str:
-    """What fails and how, in a few words."""
-    outcome = finding.outcome
-    what = {
-        Verdict.COMPILE_ERROR: "does not compile",
-        Verdict.CRASH: "crashes the compiler",
-        Verdict.HANG: "never finishes",
-        Verdict.NONDETERMINISTIC: "does not fail every time",
-        Verdict.SUSPECTED: "may lose digits on the chip",
-    }.get(outcome.verdict, "gives wrong numbers")
-    return f"{ops(finding.case)} {what}"
+    """Op, condition and effect, as the bug report is titled."""
+    try:
+        return title(finding.case, finding.outcome, finding.explanation)
+    except CaseError:  # an op that this version does not know
+        return f"{ops(finding.case)}: {finding.outcome.verdict}"
 
 
-def happened(finding: Finding) -> str:
-    """What happened, in one sentence: the explanation, or what is known without one."""
-    outcome = finding.outcome
-    if finding.explanation is not None:
-        return finding.explanation.sentence
-    if outcome.verdict in MISMATCHING and outcome.mismatches:
-        wrong, total = (sum(getattr(m, name) for m in outcome.mismatches) for name in ("wrong", "total"))
-        on = plural(len({mismatch.device for mismatch in outcome.mismatches}), "device")
-        return f"{headline(finding)}: {wrong} of {plural(total, 'element')} on {on}"
-    return headline(finding) + (f": {outcome.message}" if outcome.message else "")
+def further(finding: Finding) -> str:
+    """The explanation, unless the headline has it."""
+    sentence = finding.explanation.sentence if finding.explanation is not None else ""
+    return "" if sentence in headline(finding) else sentence
 
 
-def confirmation(explanation: Explanation) -> str:
+def confirmation(explanation: Explanation | None) -> str:
     """How much the explanation has been put to the test; empty if there is nothing to test."""
-    if not explanation.model:
+    if explanation is None or not explanation.model:
         return ""
     return f"predicted {explanation.confirmed} of {FRESH} fresh inputs"
 
@@ -130,6 +120,11 @@ def reduction(finding: Finding) -> str:
     if finding.state is State.FLAKY:
         return "not done: the case does not fail every time"
     return f"{finding.runs} runs, {'1-minimal' if finding.minimal else 'stopped by its budget before 1-minimal'}"
+
+
+def proof(script: Script) -> str:
+    """Whether a script has shown its bug in a clean process, and what it said."""
+    return f"{'proven' if script.proven else 'not proven'}, {script.detail.removeprefix('not proven: ')}"
 
 
 def sharding(value: Sharding) -> str:

@@ -176,9 +176,9 @@ def ugly() -> dict[str, Finding]:
         "WRONG odd", None, explanation=Explanation("unexplained: the first wrong element is x0[3, 1]")
     )
     found["crash"] = finding(
-        "CRASH sort", None, case(op="sort"), Outcome(Verdict.CRASH, "compile", "signal SIGSEGV", log="#0 0x1")
+        "CRASH flip", None, case(), Outcome(Verdict.CRASH, "compile", "signal SIGSEGV", log="#0 0x1")
     )
     found["hostile"] = finding(
-        f"COMPILE_ERROR {HOSTILE}", None, case(op="flip"), Outcome(Verdict.COMPILE_ERROR, "ttir", HOSTILE, op=HOSTILE)
+        f"COMPILE_ERROR {HOSTILE}", None, case(), Outcome(Verdict.COMPILE_ERROR, "ttir", HOSTILE, op=HOSTILE)
     )
     return found

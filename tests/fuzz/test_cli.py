@@ -7,15 +7,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fake_campaign
+import made_findings
 import pytest
 from fake_campaign import campaign
 
 from fuzz import cli
 from fuzz.case import Case, dump
+from fuzz.settings import Budget
 from fuzz.store import Store
 from fuzz.strategies.space import Space
 from oracles.outcome import Outcome, Verdict
@@ -77,6 +79,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["run", "--cass", "1"], "--cases"),
         (["prove", "nothing.py"], "File 'nothing.py' does not exist"),
         (["reduce", "nothing.yaml"], "nothing.yaml: no such file"),
+        (["emit"], "give the ID of a finding, a case file, or --all"),
+        (["emit", "abc", "--all"], "give the ID of a finding, a case file, or --all"),
+        (["emit", "--all", "--dir", "nowhere"], "nowhere holds no campaign: start one with meshfuzz run"),
+        (["emit", "abc", "--output", "."], ". is a folder: choose another --output"),
+        (["emit", "--all", "--output", __file__], "is no folder: choose another --output"),
         (["show", "--dir", "nowhere"], "nowhere holds no campaign: start one with meshfuzz run"),
     ],
 )
@@ -145,6 +152,23 @@ def test_reduce_of_a_passing_case_has_nothing_to_do(meshfuzz: Meshfuzz, tmp_path
     result = meshfuzz("reduce", str(path), "--mock", "1x2", "--dir", str(tmp_path))
     assert (result.code, result.out) == (0, "")
     assert "PASS: nothing to reduce" in result.err
+
+
+def test_emit_all_writes_a_folder_and_says_what_it_could_not(meshfuzz: Meshfuzz, tmp_path: Path) -> None:
+    plain = {"settings": fake_campaign.settings().to_plain(), "budget": Budget(cases=5).to_plain()}
+    refused = made_findings.finding("refused", None, replace(made_findings.case(), options=(("does", "raise"),)))
+    with Store.create(tmp_path, plain) as store:
+        for finding in (made_findings.ordinary(), refused):
+            store.put_finding(finding)
+    result = meshfuzz("emit", "--all", "--dir", str(tmp_path), "--mock", "1x2")
+    assert result.code == 0
+    *problems, last = result.out.splitlines()
+    assert last == f"2 findings: {tmp_path / 'report' / 'index.html'}"
+    assert [line.partition(" not written: ")[0] for line in problems] == [f"{refused.id}: StableHLO script"]
+    assert "no module" in problems[0]
+    pages = {path.stem for path in (tmp_path / "report").glob("*.html")}
+    assert pages == {"index", refused.id, made_findings.ordinary().id}
+    assert [line.split()[0] for line in result.err.splitlines()] == ["1/2", "2/2"]
 
 
 def test_help_of_run_states_every_default(meshfuzz: Meshfuzz) -> None:
