@@ -16,7 +16,7 @@ from jinja2 import TemplateError
 
 from fuzz.case import Case, MeshfuzzError
 from fuzz.pool import Pool
-from fuzz.publish import Export, Form, forms, issue, lit_test, script
+from fuzz.publish import Export, Form, at_fault, finding_script, forms, issue, lit_test
 from fuzz.report.html import Campaign, Piece, finding_page, index_page
 from fuzz.report.words import proof
 from fuzz.store import Finding
@@ -98,7 +98,8 @@ def _reports(finding: Finding, config: TargetConfig, directory: Path, output: Pa
         return
     scripts = [_script(finding, form, config, directory, output, export) for form in _forms(finding, config)]
     beside = [piece.path for piece in scripts if piece.path]
-    yield _written("bug report", output / f"{finding.id}_issue.md", lambda: issue(finding, config, beside))
+    report = _written("bug report", output / f"{finding.id}_issue.md", lambda: issue(finding, config, beside))
+    yield replace(report, note="" if report.problem else f"for {at_fault(finding, config)}")
     yield from scripts
     try:
         module = lit_test(finding, config, export)
@@ -123,9 +124,7 @@ def _script(finding: Finding, form: Form, config: TargetConfig, directory: Path,
     path = output / file.format(finding.id)
     known = next((s for s in finding.scripts if s.form == form and s.path and (directory / s.path).is_file()), None)
     if known is None:
-        piece = _written(
-            name, path, lambda: script(finding.case, finding.outcome, form, config, export, finding.localisation)
-        )
+        piece = _written(name, path, lambda: finding_script(finding, form, config, export))
         note = "" if piece.problem else "not run yet"
     else:
         piece = _written(name, path, (directory / known.path).read_text)

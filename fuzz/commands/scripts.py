@@ -52,12 +52,13 @@ def emit(case: str | None, form: str, everything: bool, directory: Path, output:
         return _emit_all(directory, output or directory / REPORT, choices["deadline"])
     subject, config, finding = subject_of(case, directory, **choices)
     from fuzz.pool import Pool
-    from fuzz.publish import script
+    from fuzz.publish import finding_script, script
 
     with Pool(config, directory, workers=1, deadline=choices["deadline"]) as pool:
-        outcome = finding.outcome if finding is not None else pool.run(subject)
-        blamed = finding.localisation if finding is not None else None
-        text = script(subject, outcome, cast("Form", form), config, pool.export, blamed)
+        if finding is not None:
+            text = finding_script(finding, cast("Form", form), config, pool.export)
+        else:
+            text = script(subject, pool.run(subject), cast("Form", form), config, pool.export)
     write_text(text, output)
     return NOTHING_NEW
 

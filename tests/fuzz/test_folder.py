@@ -30,15 +30,15 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts that say what they were made of, in place of the emitters."""
     monkeypatch.setattr(folder, "issue", lambda finding, config, scripts: f"issue {' '.join(scripts)}")
     monkeypatch.setattr(folder, "lit_test", _lit_test)
-    monkeypatch.setattr(folder, "script", _script)
+    monkeypatch.setattr(folder, "finding_script", _script)
 
 
 def _lit_test(finding: Finding, config: TargetConfig, export: folder.Export) -> str:
     return f"// RUN: ttmlir-opt --fuse %s\n{export(finding.case)['text']}"
 
 
-def _script(case: Case, outcome: Outcome, form: str, config: TargetConfig, export: folder.Export, *_: object) -> str:
-    return f"{form} {export(case)['text'] if form == 'stablehlo' else ''}"
+def _script(finding: Finding, form: str, config: TargetConfig, export: folder.Export) -> str:
+    return f"{form} {export(finding.case)['text'] if form == 'stablehlo' else ''}"
 
 
 def export(_: Case) -> Mapping[str, Any]:
@@ -141,7 +141,7 @@ def test_a_case_with_an_unknown_op_still_has_its_page(tmp_path: Path, monkeypatc
     def unknown(*_: object) -> str:
         raise CaseError("unknown op warp")
 
-    monkeypatch.setattr(folder, "script", unknown)
+    monkeypatch.setattr(folder, "finding_script", unknown)
     subject = finding("warp", None, case(op="warp"))
     write(tmp_path, subject)
     assert "warp" in (tmp_path / "out" / "deep" / f"{subject.id}.html").read_text()
