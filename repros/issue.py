@@ -72,7 +72,7 @@ def _ease(name: str) -> int:
 
 def _step(script: Path, facts: Facts, repository: Repository) -> str:
     if script.suffix == ".mlir":
-        return f"`llvm-lit {script}` in a build of tt-mlir: fails while the bug is there; its RUN line has the pipeline"
+        return f"`llvm-lit {script}` in a build of tt-mlir (not run here; its RUN line has the pipeline)"
     if script.stem.endswith("test"):
         return f"`pytest {script}`: fails while the bug is there, passes when it is fixed"
     if facts.late_stage and script.stem.endswith("_stablehlo"):
