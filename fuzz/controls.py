@@ -67,6 +67,8 @@ def _what(outcome: Outcome) -> str:
     if outcome.verdict in MISMATCHING:
         where = outcome.transition or outcome.stage
         return f"{where}, {outcome.number_format}" if outcome.number_format else where
+    if not outcome.verdict.failing:
+        return outcome.message.partition("\n")[0]
     message = normalise(outcome.message)
     return f"{outcome.stage}: {message}" if outcome.stage and message else outcome.stage or message
 

@@ -61,7 +61,7 @@ class Boundary:
         if self.monotone:
             tried = "" if failing[-1] == failing[0] else f" (tried to {failing[-1]})"
             return f"fails from {failing[0]}{tried}; passes to {passing[-1]}"
-        if failing[-1] < passing[0]:
+        if failing[-1] < passing[0] and len(failing) > 1:
             return f"fails to {failing[-1]}; passes from {passing[0]}"
         if not any(failing[0] < value < failing[-1] for value in passing):
             where = f"at {failing[0]}" if len(failing) == 1 else f"from {failing[0]} to {failing[-1]}"
@@ -69,7 +69,7 @@ class Boundary:
         if (divisor := self.divisor) is not None:
             multiples = f"{'' if failing[0] % divisor == 0 else 'not '}multiples of {divisor}"
             return f"fails at values that are {multiples}: {_runs_of(failing)}; passes at {_runs_of(passing)}"
-        return f"not monotone: {self._points()}"
+        return f"first fails at {failing[0]}, not monotone: {self._points()}"
 
     def _points(self) -> str:
         """Runs of neighbouring samples with one answer."""

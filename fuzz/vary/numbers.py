@@ -12,10 +12,12 @@ from fuzz.payloads import values
 from fuzz.reduce.edits import consistent, exchanged, index_extents
 from fuzz.reduce.order import ONE_IS_SIMPLEST, RANGED_KINDS
 from fuzz.reduce.passes.dims import Place
-from fuzz.vary.variation import Variation, affordable
+from fuzz.vary.variation import MOST_ELEMENTS, Variation, affordable
 
 MOST_VALUE = (1 << 31) - 1
 MOST_WRITTEN = 128  # a constant that every dtype holds
+WRITTEN = frozenset({"value", "min", "max"})
+POSITIONS = frozenset({"shift", "index", "start", "end", "step", "k", "pads"})
 
 
 def largest_values(case: Case) -> Iterator[Variation]:
@@ -65,7 +67,7 @@ def attributes(case: Case) -> Iterator[Variation]:
                     return other if other is not None and _defined(other) else None
 
                 least = int(key in ONE_IS_SIMPLEST and key != "value")
-                most = MOST_WRITTEN if key in ("value", "min", "max") else most_position
+                most = MOST_WRITTEN if key in WRITTEN else most_position if key in POSITIONS else MOST_ELEMENTS
                 yield Variation(attribute_name(case, place), number, changed, least=least, most=most)
 
 

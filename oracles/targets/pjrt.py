@@ -173,7 +173,8 @@ def failed_stage(folder: Path) -> str:
 def compile_failure(error: RuntimeError, stage: str) -> TargetFailure:
     message = first_line(error)
     if NO_COST_MODEL in message:
-        return TargetFailure(Verdict.ENV, stage, f"the compiler's cost model needs a device: {message}")
+        cause = "from optimization_level 1 on the compiler opens a device, and a compile-only worker has none"
+        return TargetFailure(Verdict.ENV, stage, cause)
     refused = any(phrase in message.lower() for phrase in PLAIN_REFUSALS)
     return TargetFailure(Verdict.UNSUPPORTED if refused else Verdict.COMPILE_ERROR, stage, message)
 

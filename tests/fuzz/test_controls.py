@@ -104,6 +104,13 @@ def test_a_control_that_fails_otherwise_says_how() -> None:
     assert found["on one device"].detail == "ttir: failed to legalize operation 'sdy.all_reduce' at #"
 
 
+def test_a_control_that_could_not_run_says_why_in_its_own_words() -> None:
+    found = said(
+        lambda case: Outcome(Verdict.ENV, "ttnn", "from optimization_level 1 on there is no device\nat line 3")
+    )
+    assert found["at optimization_level 1"].detail == "from optimization_level 1 on there is no device"
+
+
 def test_other_targets_run_the_case_without_its_compile_options() -> None:
     seen: list[Case] = []
 
