@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +23,9 @@ from typing import Any
 
 from fuzz.account import EXPLAINED, Snapshot, Summary
 from fuzz.case import Case, CaseError, dump
-from fuzz.investigation import Reduce, Start, investigate, merged, starting_point, unreduced
+from fuzz.elsewhere import Elsewhere, other_targets
+from fuzz.examination import examined
+from fuzz.investigation import Reduce, Run, Start, investigate, merged, starting_point, unreduced
 from fuzz.localisation import localised
 from fuzz.pool import WORKER, Pool
 from fuzz.settings import Budget, Settings
@@ -83,10 +85,13 @@ def run_campaign(
                 memory_limit=settings.memory_limit,
                 command=tools.command,
             )
-            campaign = Campaign(settings, budget, store, pool, executor, tools)
+            elsewhere = Elsewhere(
+                other_targets(settings.target), directory / "elsewhere", open_pool=_opener(settings, tools)
+            )
+            campaign = Campaign(settings, budget, store, pool, elsewhere.runs, executor, tools)
             unavailable = ""
             try:
-                with pool, (display or _no_display)(campaign.snapshot):
+                with pool, elsewhere, (display or _no_display)(campaign.snapshot):
                     ended = campaign.run()
             except KeyboardInterrupt:
                 ended = "interrupted"
@@ -98,6 +103,13 @@ def run_campaign(
                 executor.shutdown(wait=False, cancel_futures=True)
         with Store.open(directory) as store:
             return campaign.summary(store, ended, unavailable)
+
+
+def _opener(settings: Settings, tools: Tools) -> Callable[[TargetConfig, Path], Pool]:
+    """How another target is started: for a control now and then."""
+    return lambda config, folder: Pool(
+        config, folder, workers=1, deadline=settings.deadline, memory_limit=settings.memory_limit, command=tools.command
+    )
 
 
 @contextmanager
@@ -114,6 +126,7 @@ class Campaign:
         budget: Budget,
         store: Store,
         pool: Pool,
+        others: Mapping[str, Run],
         executor: ThreadPoolExecutor,
         tools: Tools,
     ) -> None:
@@ -121,6 +134,7 @@ class Campaign:
         self._budget = budget
         self._store = store
         self._pool = pool
+        self._others = others
         self._executor = executor
         self._tools = tools
         self._began = time.monotonic()
@@ -307,7 +321,7 @@ class Campaign:
         return None if known is not None and both.reduced == known.reduced else finding.key
 
     def _publish(self, finding: Finding) -> None:
-        """Write the case of a finding, and if it is reduced find the guilty pass and write its scripts."""
+        """Write the case of a finding, and if it is reduced find the guilty pass, examine it and write its scripts."""
         if finding.state is State.NEW:
             return
         path = self._store.directory / "cases" / f"{finding.id}.yaml"
@@ -316,6 +330,7 @@ class Campaign:
             return
         with self._busy("proving"):
             finding = localised(finding, self._settings.target, self._pool.localise)
+            finding = examined(finding, self._settings.target, self._pool.run, self._others)
             scripts = self._tools.publish(finding, self._store.directory, self._settings.target, self._pool.export)
         state = State.PROVEN if any(script.proven for script in scripts) else State.REDUCED
         finding = replace(finding, scripts=scripts, state=state)

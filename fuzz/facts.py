@@ -53,7 +53,7 @@ def facts(
         what=title(case, outcome, explanation),
         where=_where(outcome, localisation),
         versions=", ".join(f"{name} {version}" for name, version in versions().items()),
-        bucket=mechanism(case, outcome),
+        bucket=mechanism(case, outcome, explanation),
         plugin_hint=f"Target: {config}.",
         failure=FAILURES.get(outcome.verdict, "wrong numbers"),
         error=outcome.message.removeprefix("torch_xla: ").split("; ")[0].split(" Error:")[0],

@@ -97,10 +97,15 @@ def _reports(finding: Finding, config: TargetConfig, directory: Path, output: Pa
         yield Piece("bug report", problem=f"the compiler does not have the bug: fault {fault} is injected")
         return
     scripts = [_script(finding, form, config, directory, output, export) for form in _forms(finding, config)]
-    beside = [piece.path for piece in scripts if piece.path]
+    pieces = [*scripts, *_modules(finding, config, output, export)]
+    beside = [piece.path for piece in pieces if piece.path]
     report = _written("bug report", output / f"{finding.id}_issue.md", lambda: issue(finding, config, beside))
     yield replace(report, note="" if report.problem else f"for {at_fault(finding, config)}")
-    yield from scripts
+    yield from pieces
+
+
+def _modules(finding: Finding, config: TargetConfig, output: Path, export: Export) -> Iterator[Piece]:
+    """The module for the compiler's own tests, if one can show the bug."""
     try:
         module = lit_test(finding, config, export)
     except (MeshfuzzError, TemplateError) as error:

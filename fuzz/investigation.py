@@ -86,20 +86,11 @@ def investigate(start: Start, run: Run, reduce: Reduce, explain: Explain) -> Fin
     A failure that does not repeat becomes a NONDETERMINISTIC finding, not reduced: no smaller case could be trusted.
     """
     wanted = start.signature
-
-    def observed(candidate: Case) -> Outcome:
-        outcome = run(candidate)
-        if outcome.verdict in MISMATCHING and len(candidate.outputs) == 1:
-            # The op whose value is wrong names the failure; a case with one output leaves no doubt which it is.
-            node = candidate.node(candidate.outputs[0].name)
-            outcome = replace(outcome, op=node.op if node else "input")
-        return outcome
-
-    again = observed(start.case)
+    again = observed(run, start.case)
     if signature(again) != wanted:
         return _unsteady(start, again)
-    reduction = reduce(start.case, lambda candidate: signature(observed(candidate)) == wanted)
-    final = observed(reduction.case)
+    reduction = reduce(start.case, lambda candidate: signature(observed(run, candidate)) == wanted)
+    final = observed(run, reduction.case)
     if signature(final) != wanted:
         return _unsteady(start, final)
     case, of = reduction.case, pattern(reduction.case)
@@ -109,6 +100,15 @@ def investigate(start: Start, run: Run, reduce: Reduce, explain: Explain) -> Fin
     explanation = explain(case) if final.verdict in MISMATCHING else None
     key = mechanism(case, final, explanation)
     return replace(found, key=key, runs=reduction.runs, minimal=reduction.minimal, explanation=explanation)
+
+
+def observed(run: Run, case: Case) -> Outcome:
+    """The outcome of a case, named by the op whose value is wrong; one output leaves no doubt which it is."""
+    outcome = run(case)
+    if outcome.verdict in MISMATCHING and len(case.outputs) == 1:
+        node = case.node(case.outputs[0].name)
+        outcome = replace(outcome, op=node.op if node else "input")
+    return outcome
 
 
 def _unsteady(start: Start, again: Outcome) -> Finding:

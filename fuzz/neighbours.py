@@ -14,7 +14,12 @@ LARGEST = 1 << 16  # elements of an input; above it every run costs, and sizes t
 
 
 def neighbours(case: Case, topology: Mesh) -> Iterator[Case]:
-    """The case with all extents doubled and tripled, and on twice the devices if there are so many."""
+    """The case with all extents doubled and tripled, and on twice the devices if there are so many.
+
+    None of a case that torch rejects: a target may fail on one all the same.
+    """
+    if consistent(case) is None:
+        return
     for factor, mesh in ((2, case.mesh), (3, case.mesh), *((2, mesh) for mesh in _doubled(case.mesh, topology))):
         new = {place: extent * factor for place, extent in extents(case).items()}
         parts = resized_parts(case, new)

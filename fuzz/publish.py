@@ -15,7 +15,7 @@ from fuzz.facts import TORCH_XLA_STAGES, facts
 from fuzz.ops.core import TORCH_DTYPES, specs
 from fuzz.payloads import values
 from fuzz.store import Finding, Script
-from oracles.localisation import Localisation
+from oracles.explanation import Explanation
 from oracles.outcome import MISMATCHING, Outcome
 from oracles.reference import reference
 from oracles.targets.config import TargetConfig
@@ -93,10 +93,10 @@ def script(
     form: Form,
     config: TargetConfig,
     export: Export,
-    localisation: Localisation | None = None,
+    explanation: Explanation | None = None,
 ) -> str:
     """The same for a case that belongs to no finding."""
-    return _script(case, facts(case, outcome, config, localisation), outcome, form, config, export)
+    return _script(case, facts(case, outcome, config, explanation=explanation), outcome, form, config, export)
 
 
 def _script(case: Case, known: Facts, outcome: Outcome, form: Form, config: TargetConfig, export: Export) -> str:

@@ -263,10 +263,14 @@ def _by_place(sources: Iterator[_Source], shape: Sequence[int], start: Sequence[
 def _digit_probes(labels: _Labels, own: Inputs, digits: int, planes: int) -> Iterator[Inputs]:
     lowest = 0 if digits == 2 else 1  # where there is room, zero says that nothing was written
     numbers = torch.arange(labels.count)
-    for plane in range(planes):
-        digit = numbers // digits**plane % digits
+    for digit in (*(numbers // digits**plane % digits for plane in range(planes)), _check(numbers, digits)):
         yield {**own, **labels.split(digit + lowest)}
         yield {**own, **labels.split(digits - 1 - digit + lowest)}
+
+
+def _check(numbers: torch.Tensor, digits: int) -> torch.Tensor:
+    """A digit that is no linear function of the others: of two elements it adds up to that of no third one."""
+    return (numbers * numbers * 31 + numbers // 7) % digits
 
 
 def _from_digits(runs: Sequence[torch.Tensor], digits: int, count: int) -> Iterator[_Source]:
@@ -275,11 +279,13 @@ def _from_digits(runs: Sequence[torch.Tensor], digits: int, count: int) -> Itera
     for row in torch.stack([run.double() for run in runs], 1).tolist():
         pairs = list(zip(row[::2], row[1::2], strict=True))
         weights = {(one + other) / whole for one, other in pairs}
-        if all(one == other for one, other in pairs) and len(set(row)) == 1:
+        if len(set(row)) == 1:
             yield _Source(constant=row[0])
         elif len(weights) == 1 and (weight := weights.pop()) >= 1 and weight.is_integer():
-            label = sum(int(one / weight - lowest) * digits**plane for plane, (one, _) in enumerate(pairs))
-            single = all((one / weight).is_integer() for one, _ in pairs) and label < count
+            *parts, check = (one / weight - lowest for one, _ in pairs)
+            label = sum(int(part) * digits**plane for plane, part in enumerate(parts))
+            single = all(part.is_integer() for part in parts) and label < count
+            single = single and int(_check(torch.tensor(label), digits)) == check
             yield _Source(weights=((label, weight),)) if single else _Source(sum_of=weight)
         else:
             yield _Source()

@@ -41,7 +41,7 @@ def _varied(value: Input, attempt: int) -> torch.Tensor:
         # The next values of the recipe, as if the tensor went on: they tell elements apart as well as its own.
         longer = values(TensorSpec((own.numel() * (attempt + 1),), spec.dtype), payload)
         return longer[-own.numel() :].reshape(own.shape)
-    if way == 0 and not own.is_floating_point():
+    if way == 0 and own.numel() == 1 and not own.is_floating_point():
         low, high = int(own.min()), int(own.max()) + 1
         return values(spec, replace(payload, kind="random", low=min(low, 0), high=high, seed=attempt))
     return own.flatten().roll(attempt).reshape(own.shape)

@@ -12,6 +12,7 @@ import click
 from fuzz.commands.options import dir_option, subject_of, target_options
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, write_text
 from fuzz.settings import Budget, Settings, UsageError
+from oracles.outcome import MISMATCHING
 
 if TYPE_CHECKING:
     from fuzz.publish import Form
@@ -58,7 +59,9 @@ def emit(case: str | None, form: str, everything: bool, directory: Path, output:
         if finding is not None:
             text = finding_script(finding, cast("Form", form), config, pool.export)
         else:
-            text = script(subject, pool.run(subject), cast("Form", form), config, pool.export)
+            outcome = pool.run(subject)
+            explanation = pool.explain(subject) if outcome.verdict in MISMATCHING else None
+            text = script(subject, outcome, cast("Form", form), config, pool.export, explanation)
     write_text(text, output)
     return NOTHING_NEW
 

@@ -25,8 +25,7 @@ from oracles.scene import Prediction, Scene, pieces
 # on from the result of the one before it.
 Together = Literal["placed", "cut out", "added", "in turn"]
 TOGETHER: tuple[Together, ...] = ("placed", "cut out", "added", "in turn")
-# Attributes that hold an extent of the result, or a position in it.
-EXTENTS = ("shape", "classes")
+# Attributes that hold a position along `dim`.
 POSITIONS = ("start", "end")
 
 
@@ -155,7 +154,7 @@ def ways(scene: Scene) -> Iterator[Way]:
         return
     shifts = (False, True) if scene.op.indices else (False,)
     outsides = OUTSIDE if scene.op.indices or scene.op.name == "one_hot" else OUTSIDE[:1]
-    divisions = (False, True) if any(key in scene.attributes for key in POSITIONS) else (False,)
+    divisions = (False, True) if "dim" in scene.attributes and "start" in scene.attributes else (False,)
     assignments = sorted(itertools.product(*options), key=lambda layouts: sum(any(layout) for layout in layouts))
     results = _results(scene)
     for layouts, result, together in itertools.product(assignments, results, TOGETHER):
@@ -227,7 +226,7 @@ def _sentence(scene: Scene, way: Way) -> str:
     if way.model(scene) == "shard offset missing":
         return _offset_sentence(scene, way)
     if way.together == "added" and scene.op is not None and writes(scene.op):
-        return f"{split}: every device does its part of {name} on a whole copy of the base, and the copies are added up"
+        return f"{split}: every device does its part of {name} on a copy of the whole base, and the copies are added up"
     if way.together == "added":
         return f"{split}: every device computes {name} on its part, and the results are added up"
     if way.divided:

@@ -148,9 +148,7 @@ def interleaved(scene: Scene) -> Iterator[Hypothesis]:
             yield Hypothesis(
                 "parts interleave",
                 partial(_rolled, cut=cut),
-                always(
-                    f"{cut}: every device joins its own part with itself, and a window of all of them is the result"
-                ),
+                always(f"{cut}: every device joins its own part with itself; the result is a window of that"),
             )
         for sizes in _piece_sizes(scene, cut.dim):
             yield Hypothesis(
@@ -170,7 +168,7 @@ def _piece_sizes(scene: Scene, dim: int) -> Iterator[tuple[int, ...]]:
 
 
 def _alternating(scene: Scene, cut: Cut, sizes: tuple[int, ...]) -> torch.Tensor:
-    parts = [cut.parts(piece) for piece in scene.wanted.split(sizes, cut.dim)]
+    parts = [cut.parts(piece) for piece in torch.split(scene.wanted, list(sizes), cut.dim)]
     return cut.joined([part for together in zip(*parts, strict=True) for part in together])
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from fuzz.ops.core import Accumulates, Selects
+from fuzz.ops.core import Accumulates, Moves, Selects
 from oracles.models.model import Hypothesis, always, through
 from oracles.models.outside import writes
 from oracles.scene import Scene, pieces
@@ -24,7 +24,7 @@ def rounded_values(scene: Scene) -> Iterator[Hypothesis]:
     for bits, half_up in itertools.product(SIGNIFICANDS, (False, True)):
         change = partial(_narrowed, bits=bits, half_up=half_up)
         yield Hypothesis(f"values {bits} significant bits", through(change), partial(_first_rounded, change=change))
-        if scene.op is not None:
+        if scene.op is not None and not isinstance(scene.op.semantics, Moves):  # what is moved may be rounded after
             yield Hypothesis(
                 f"values {bits} significant bits",
                 partial(_read_rounded, change=change),

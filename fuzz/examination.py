@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What narrows the blame for a reduced finding: where it begins, and in which settings it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from fuzz.boundary import boundaries
+from fuzz.case import Case
+from fuzz.controls import LEVELS, controls
+from fuzz.investigation import Run, observed
+from fuzz.signature import signature
+from fuzz.store import Finding
+from oracles.outcome import Outcome, Verdict
+from oracles.targets.config import TargetConfig
+
+
+def examined(finding: Finding, config: TargetConfig, run: Run, others: Mapping[str, Run]) -> Finding:
+    """The finding with its boundaries and controls. Raises what `run` raises.
+
+    `others` runs cases on other targets, by name.
+    """
+    if finding.controls:
+        return finding
+    outcome = finding.outcome
+    return replace(
+        finding,
+        boundaries=boundaries(finding.case, _fails(outcome, run), devices=config.topology.size),
+        controls=controls(finding.case, outcome, run, others, levels=LEVELS if config.kind == "tt" else ()),
+    )
+
+
+def _fails(outcome: Outcome, run: Run) -> Callable[[Case], bool | None]:
+    """Whether a case fails as the finding does; None if it neither does so nor passes."""
+    wanted = _kind(outcome)
+
+    def fails(case: Case) -> bool | None:
+        seen = observed(run, case)
+        return False if seen.verdict is Verdict.PASS else True if _kind(seen) == wanted else None
+
+    return fails
+
+
+def _kind(outcome: Outcome) -> str:
+    # Other ops of the guilty stage come and go with sizes.
+    return signature(replace(outcome, became=()))
