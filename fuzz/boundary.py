@@ -163,6 +163,9 @@ class _Samples:
                 around = (middle + side * distance for distance in range(NEAR + 1) for side in (-1, 1))
                 yield from (value for value in around if low < value < high)
 
+    def _exists(self, value: int) -> bool:
+        return self.variation.least <= value <= self.variation.most and self.variation.at(value) is not None
+
     def _few(self) -> Iterator[int]:
         yield from sorted(self.variation.only, key=lambda value: (abs(value - self.variation.value), value))
 
@@ -174,5 +177,8 @@ class _Samples:
             self.last = next((value for value in reversed(doubled) if self.variation.at(value) is not None), at)
         # Upwards in large steps: where time grows with the square of a size, the next one may be too far.
         far = (value for value in doubled[3::4] if value < self.last)
-        values = (at - 1, least, at + 1, 2 * at, *far, self.last, 2 * at + 1, 3 * at)
+        # What is split must divide: the nearest values that there are.
+        below = next((value for value in range(at - 1, at - 1 - NEAR, -1) if self._exists(value)), at)
+        above = next((value for value in range(at + 1, at + 1 + NEAR) if self._exists(value)), at)
+        values = (below, least, above, 2 * at, *far, self.last, 2 * at + 1, 3 * at)
         yield from (value for value in values if least <= value <= most)

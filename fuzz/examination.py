@@ -10,6 +10,7 @@ from fuzz.boundary import boundaries
 from fuzz.case import Case
 from fuzz.controls import LEVELS, controls
 from fuzz.investigation import Run, observed
+from fuzz.reduce.edits import consistent
 from fuzz.signature import signature
 from fuzz.store import Finding
 from oracles.outcome import Outcome, Verdict
@@ -21,7 +22,7 @@ def examined(finding: Finding, config: TargetConfig, run: Run, others: Mapping[s
 
     `others` runs cases on other targets, by name.
     """
-    if finding.controls:
+    if finding.controls or consistent(finding.case) is None:  # a target may fail on a graph that torch rejects
         return finding
     outcome = finding.outcome
     return replace(

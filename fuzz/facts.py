@@ -9,6 +9,7 @@ import platform
 from collections.abc import Iterable, Sequence
 
 from fuzz.case import Case
+from fuzz.controls import blame
 from fuzz.evidence import Boundary, Control
 from fuzz.mechanism import SUBJECTS, mechanism
 from fuzz.ops.core import Decides, Moves, get, specs
@@ -68,7 +69,7 @@ def facts(
         wrote=quote.wrote if quote is not None else (),
         replaced=quote.replaced if quote is not None else (),
         boundaries=tuple(map(str, boundaries)),
-        controls=tuple(map(str, controls)),
+        controls=(blame(controls),) if controls else (),
         system=_system(),
         devices=_devices(case, outcome, config),
         late_stage=outcome.stage if late else "",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from fuzz.case import Case, CaseError, dump
-from fuzz.mechanism import blame_resharding, mechanism
+from fuzz.mechanism import blame_op, blame_resharding, mechanism
 from fuzz.reduce.order import complexity
 from fuzz.reduce.passes.graph import feed
 from fuzz.signature import signature
@@ -94,12 +94,25 @@ def investigate(start: Start, run: Run, reduce: Reduce, explain: Explain) -> Fin
     if signature(final) != wanted:
         return _unsteady(start, final)
     case, of = reduction.case, pattern(reduction.case)
-    if final.verdict is Verdict.WRONG and (deeper := blame_resharding(case, run)) is not None:
-        case, final = deeper
+    if final.verdict is Verdict.WRONG:
+        case, final = _deeper(case, final, run, reduce)
     found = _finding(start, wanted, of, State.REDUCED, case, final)
     explanation = explain(case) if final.verdict in MISMATCHING else None
     key = mechanism(case, final, explanation)
     return replace(found, key=key, runs=reduction.runs, minimal=reduction.minimal, explanation=explanation)
+
+
+def _deeper(case: Case, outcome: Outcome, run: Run, reduce: Reduce) -> tuple[Case, Outcome]:
+    """A case that fails without most of what the reduced one needs: one op alone, or no op at all."""
+    try:
+        alone = blame_op(case, run)
+    except CaseError:  # a target may fail on a graph that torch rejects, and then nobody knows the operands' shapes
+        return case, outcome
+    if alone is not None:
+        wanted = signature(observed(run, alone[0]))
+        case = reduce(alone[0], lambda candidate: signature(observed(run, candidate)) == wanted).case
+        outcome = observed(run, case)
+    return blame_resharding(case, run) or (case, outcome)
 
 
 def observed(run: Run, case: Case) -> Outcome:

@@ -13,8 +13,10 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from fuzz.case import Case, Input, Output, Payload, Sharding, is_uneven, replicated
-from fuzz.signature import late_subject, number_format_words, signature
+from fuzz.case import Case, Input, Output, Payload, Sharding, TensorSpec, is_uneven, replicated
+from fuzz.ops.core import specs
+from fuzz.reduce.edits import index_extents, likely_shardings
+from fuzz.signature import MISTAKEN_FOR, late_subject, number_format_words, signature
 from oracles.explanation import RESHARDINGS, Explanation
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 
@@ -33,10 +35,6 @@ SUBJECTS = (
     "reduce",
     "slice",
 )
-
-
-# The compiler writes these only where it takes a whole graph for something else: that is the bug, whatever it computes.
-MISTAKEN_FOR = frozenset({"fill_cache", "update_cache", "paged_update_cache"})
 
 
 def mechanism(case: Case, outcome: Outcome, explanation: Explanation | None = None) -> str:
@@ -91,6 +89,47 @@ def blame_resharding(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, 
         if outcome.verdict is Verdict.WRONG:
             return candidate, outcome
     return None
+
+
+def blame_op(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, Outcome] | None:
+    """One op of a larger case, if it is wrong alone when its result is laid out by some axes of the case.
+
+    In the larger case its users laid it out, and could not be taken away.
+    """
+    for candidate in single_ops(case):
+        outcome = run(candidate)
+        if outcome.verdict is Verdict.WRONG:
+            return candidate, outcome
+    return None
+
+
+def single_ops(case: Case) -> Iterator[Case]:
+    """Each op of a graph with inputs for operands, first to last, its result split along each dim in turn."""
+    if len(case.nodes) < 2:
+        return
+    known, layout = specs(case), likely_shardings(case)
+    axes = [(axis,) for axis in case.used_axes]
+    for node in case.nodes:
+        inputs = tuple(
+            value if (value := case.input(name)) is not None else _holding(case, name, known[name], layout[name])
+            for name in dict.fromkeys(node.operands)
+        )
+        rank = len(known[node.name].shape)
+        for sharding in (None, *(_split(rank, dim, over) for over in axes for dim in range(rank))):
+            plain, bound = replace(node, sharding=None), replace(node, sharding=sharding)
+            yield replace(case, inputs=inputs, nodes=(plain,), outputs=(Output(node.name, sharding),))
+            yield replace(case, inputs=inputs, nodes=(bound,), outputs=(Output(node.name),))
+
+
+def _holding(case: Case, name: str, spec: TensorSpec, sharding: Sharding) -> Input:
+    """An input in place of a computed value: positions where it is data, else numbers that fit as indices."""
+    extent = index_extents(case).get(name)
+    payload = Payload("position") if extent is None else Payload("monotone", 0, extent)
+    return Input(name, spec, Payload("mask") if spec.dtype == "bool" else payload, sharding)
+
+
+def _split(rank: int, dim: int, axes: tuple[str, ...]) -> Sharding:
+    return tuple(axes if other == dim else () for other in range(rank))
 
 
 def reshardings(case: Case) -> Iterator[Case]:

@@ -55,8 +55,8 @@ def _publish(finding: Finding, form: Form, directory: Path, config: TargetConfig
     try:
         path.write_text(_script(finding.case, known, finding.outcome, form, config, export), encoding="utf-8")
         relative = str(path.relative_to(directory))
-        if known.late_stage and config.mock:
-            # It would start the plugin, which takes long, to say just this.
+        if config.mock and (known.late_stage or (form == "torch" and finding.outcome.stage not in TORCH_XLA_STAGES)):
+            # It would start torch_xla or the plugin, which takes long, to say just this.
             return Script(form, relative, False, NEEDS_CHIPS)
         proof = prove(path, environment=_environment(config))
     except (MeshfuzzError, TemplateError) as error:

@@ -83,7 +83,7 @@ def signature(outcome: Outcome) -> str:
     match outcome.verdict:
         case Verdict.WRONG | Verdict.SUSPECTED:
             lost = f", {number_format_words(outcome)}" if outcome.number_format else ""
-            lowered = f" as {became}" if (became := late_subject(outcome)) else ""
+            lowered = f" as {became}" if (became := late_subject(outcome)) in MISTAKEN_FOR else ""
             return f"{place}: {outcome.op or 'output'}{lowered}{lost}"
         case Verdict.HANG:
             return place
@@ -91,6 +91,9 @@ def signature(outcome: Outcome) -> str:
             message = normalise(outcome.message)
             return f"{place}: {message}" if message else place
 
+
+# The compiler writes these only where it takes a whole graph for something else: that is the bug, whatever it computes.
+MISTAKEN_FOR = frozenset({"fill_cache", "update_cache", "paged_update_cache"})
 
 # What a graph's op became in the TT compiler, if that tells one bug from another; first match wins.
 LATE_SUBJECTS = (

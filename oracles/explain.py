@@ -15,11 +15,13 @@ from oracles.explanation import FRESH, Decoded, Explanation
 from oracles.fresh import fresh_inputs
 from oracles.injection import injected
 from oracles.outcome import MISMATCHING, UNEXPLAINED
-from oracles.reference import reference
+from oracles.reference import InvalidCase, reference
 from oracles.scene import Inputs, Observe, Scene, scenes
 from oracles.stages.program import NotUnderstood
 from oracles.stagewise import judge_stages
 from oracles.targets.base import Observation, Outputs, Target, TargetFailure
+
+OTHER_USE = "_again"  # added to the name of an input where it is used once more
 
 
 class NotWrong(MeshfuzzError):
@@ -32,6 +34,8 @@ def explain(target: Target, case: Case, *larger: Case) -> dict[str, Any]:
     decoded = tuple(decode(scene, own, observe) for scene in wrong)
     apart = separated(case)
     found = _diagnosed(target, apart, larger) if apart != case else None
+    if found is not None:
+        found = replace(found, sentence=found.sentence.replace(OTHER_USE, ""))
     if found is None:
         found = _found(target, observe, wrong[0], larger)
     if found is None:
@@ -67,7 +71,7 @@ def _wrong_ones(target: Target, cases: Sequence[Case]) -> Iterator[Scene]:
     for case in cases:
         try:
             yield _observed(target, separated(case))[2][0]
-        except (NotWrong, NotUnderstood, TargetFailure):  # nothing is asked of a larger case
+        except (InvalidCase, NotWrong, NotUnderstood, TargetFailure):  # nothing is asked of a larger case
             continue
 
 
@@ -81,7 +85,7 @@ def separated(case: Case) -> Case:
         operands = list(node.operands)
         for position, name in enumerate(operands):
             if name in used and name in inputs:
-                operands[position] = f"{name}_{len(added)}"
+                operands[position] = name + OTHER_USE * (len(added) + 1)
                 added.append(replace(inputs[name], name=operands[position]))
             used.add(name)
         nodes.append(replace(node, operands=tuple(operands)))

@@ -41,6 +41,8 @@ def _varied(value: Input, attempt: int) -> torch.Tensor:
         # The next values of the recipe, as if the tensor went on: they tell elements apart as well as its own.
         longer = values(TensorSpec((own.numel() * (attempt + 1),), spec.dtype), payload)
         return longer[-own.numel() :].reshape(own.shape)
+    if way == 0 and payload.kind == "monotone":
+        return values(spec, replace(payload, kind="random", seed=attempt))
     if way == 0 and own.numel() == 1 and not own.is_floating_point():
         low, high = int(own.min()), int(own.max()) + 1
         return values(spec, replace(payload, kind="random", low=min(low, 0), high=high, seed=attempt))

@@ -14,6 +14,8 @@ from fuzz.case import Mesh, load
 from fuzz.mechanism import mechanism
 from fuzz.ops import specs
 from fuzz.pool import Pool
+from fuzz.triage import bucket_id
+from oracles.outcome import MISMATCHING
 from oracles.targets.config import TargetConfig
 
 FOLDER = Path(__file__).parents[1] / "corpus" / "regressions"
@@ -46,4 +48,7 @@ def test_the_case_is_valid_and_small(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(BUCKETS))
 def test_the_case_still_fails_in_its_bucket(tt: Pool, name: str) -> None:
     case = load(FOLDER / f"{name}.yaml")
-    assert mechanism(case, tt.run(case)) == BUCKETS[name]
+    outcome = tt.run(case)
+    explanation = tt.explain(case) if outcome.verdict in MISMATCHING else None
+    assert mechanism(case, outcome, explanation) == BUCKETS[name]
+    assert bucket_id(BUCKETS[name]) == name

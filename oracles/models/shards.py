@@ -143,28 +143,28 @@ def _through_op(scene: Scene, position: int, cut: Cut, rearranged: Rearranged) -
 
 def interleaved(scene: Scene) -> Iterator[Hypothesis]:
     """Pieces that should follow each other are concatenated by each device for itself: their parts alternate."""
-    for cut in cuts(scene, scene.wanted.shape):
-        if scene.node is not None and scene.node.op == "roll":
-            yield Hypothesis(
-                "parts interleave",
-                partial(_rolled, cut=cut),
-                always(f"{cut}: every device joins its own part with itself; the result is a window of that"),
-            )
-        for sizes in _piece_sizes(scene, cut.dim):
-            yield Hypothesis(
-                "parts interleave",
-                partial(_alternating, cut=cut, sizes=sizes),
-                always(f"{cut}: every device joins its own parts of pieces of {', '.join(map(str, sizes))} elements"),
-            )
-
-
-def _piece_sizes(scene: Scene, dim: int) -> Iterator[tuple[int, ...]]:
-    """Where the result may have been joined: between the operands of a concatenation, else anywhere once."""
-    if scene.node is not None and scene.node.op == "concat":
-        yield tuple(operand.shape[dim] for operand in scene.operands)
+    if scene.node is None or scene.node.op not in ("concat", "roll", "tile"):
         return
-    size = scene.wanted.shape[dim]
-    yield from ((first, size - first) for first in range(1, size))
+    itself = "every device joins its own part with itself"
+    for cut in cuts(scene, scene.wanted.shape):
+        if cut.dim != scene.attributes.get("dim", cut.dim):
+            continue
+        if scene.node.op == "tile":
+            yield Hypothesis("parts interleave", partial(_tiled, cut=cut), always(f"{cut}: {itself}"))
+        elif scene.node.op == "roll":
+            sentence = f"{cut}: {itself}; the result is a window of that"
+            yield Hypothesis("parts interleave", partial(_rolled, cut=cut), always(sentence))
+        else:
+            sizes = tuple(operand.shape[cut.dim] for operand in scene.operands)
+            sentence = f"{cut}: every device joins its own parts of pieces of {', '.join(map(str, sizes))} elements"
+            yield Hypothesis("parts interleave", partial(_alternating, cut=cut, sizes=sizes), always(sentence))
+
+
+def _tiled(scene: Scene, cut: Cut) -> torch.Tensor | None:
+    """torch_xla writes tile as a concatenation of the tensor with itself."""
+    if scene.operands[0].dim() != scene.wanted.dim():
+        return None
+    return cut.joined([scene.run((part,)) for part in cut.parts(scene.operands[0])])
 
 
 def _alternating(scene: Scene, cut: Cut, sizes: tuple[int, ...]) -> torch.Tensor:
@@ -172,10 +172,8 @@ def _alternating(scene: Scene, cut: Cut, sizes: tuple[int, ...]) -> torch.Tensor
     return cut.joined([part for together in zip(*parts, strict=True) for part in together])
 
 
-def _rolled(scene: Scene, cut: Cut) -> torch.Tensor | None:
+def _rolled(scene: Scene, cut: Cut) -> torch.Tensor:
     """torch_xla writes roll as a window of the tensor concatenated with itself."""
-    if cut.dim != scene.attributes["dim"]:
-        return None
     size = scene.wanted.shape[cut.dim]
     twice = cut.joined([part for part in cut.parts(scene.operands[0]) for _ in range(2)])
     return twice.narrow(cut.dim, -scene.attributes["shift"] % size, size)

@@ -55,6 +55,8 @@ def _read_rounded(scene: Scene, change: partial[torch.Tensor]) -> torch.Tensor:
 
 def truth_value(scene: Scene) -> Iterator[Hypothesis]:
     """A count that became a truth value."""
+    if scene.op is None or isinstance(scene.op.semantics, Moves):
+        return
     yield Hypothesis(
         "truth values",
         through(lambda wanted: (wanted != 0).to(wanted.dtype)),

@@ -22,8 +22,9 @@ from typing import Any
 
 from fuzz.case import Case
 from fuzz.worker import serve
+from oracles.explanation import Explanation
 from oracles.localisation import PASS_LOG, Localisation
-from oracles.outcome import Mismatch, Outcome, Verdict
+from oracles.outcome import UNEXPLAINED, Mismatch, Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 _KEPT: list[bytearray] = []
@@ -109,7 +110,15 @@ def localise_fake(_: object, case: Case) -> dict[str, Any]:
     return Localisation(verdict, ("FakePass (fake)",), "ttir").to_plain()
 
 
-ANSWERS = {"export": export_fake, "localise": localise_fake}
+def explain_fake(_: object, case: Case, *larger: Case) -> dict[str, Any]:
+    """Names the number of larger cases that came along; explains what the case's option names."""
+    if dict(case.options).get("does") == "raise":
+        raise RuntimeError("a bug of ours")
+    model = dict(case.options).get("model", "")
+    return Explanation(f"explained with {len(larger)} larger cases" if model else UNEXPLAINED, model).to_plain()
+
+
+ANSWERS = {"explain": explain_fake, "export": export_fake, "localise": localise_fake}
 
 
 def _fails_once(marker: Path, at: str) -> Outcome:

@@ -4,7 +4,9 @@
 from dataclasses import replace
 
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec
-from fuzz.mechanism import blame_resharding, mechanism, reshardings
+from fuzz.mechanism import blame_op, blame_resharding, mechanism, reshardings, single_ops
+from fuzz.ops import specs
+from oracles.explanation import Explanation
 from oracles.outcome import Outcome, Verdict
 
 MESH = Mesh((2, 2), ("x", "y"))
@@ -75,7 +77,60 @@ def test_a_crash_is_the_same_on_another_day_in_another_thread_and_build() -> Non
 
 def test_a_stage_after_partitioning_adds_the_step_and_what_the_op_became() -> None:
     outcome = replace(SCATTER, stage="ttir", transition="shlo_compiler -> ttir", became=("fill_cache", "slice_static"))
-    assert mechanism(case(ROWS), outcome).startswith("WRONG shlo_compiler -> ttir, scatter as fill_cache: ")
+    # What takes a graph for something else is one bug, whatever comes of it.
+    assert mechanism(case(ROWS), outcome) == "WRONG shlo_compiler -> ttir, scatter as fill_cache"
+    assert mechanism(case(ROWS), outcome, Explanation("said", "index ignored")) == mechanism(case(ROWS), outcome)
+
+
+def chain() -> Case:
+    """An op whose result is split because of what its user reads beside it."""
+    value = Input("x0", TensorSpec((4,), "i64"), Payload("monotone", 0, 4), ((),))
+    other = Input("x1", TensorSpec((4,), "f32"), Payload("position"), (("x",),))
+    nodes = (Node("v0", "flip", ("x0",), (("dims", (0,)),)), Node("v1", "take", ("x1", "v0")))
+    return Case(MESH, (value, other), nodes, (Output("v1"),))
+
+
+def test_each_op_of_a_chain_is_tried_alone_with_its_result_split() -> None:
+    tried = list(single_ops(chain()))
+    assert {node.op for candidate in tried for node in candidate.nodes} == {"flip", "take"}
+    assert all(len(candidate.nodes) == 1 and specs(candidate) for candidate in tried)
+    demands = {(c.nodes[0].sharding, c.outputs[0].sharding) for c in tried if c.nodes[0].op == "flip"}
+    assert demands == {(None, None), (None, (("x",),)), ((("x",),), None)}
+
+
+def test_what_an_index_is_computed_from_is_replaced_by_an_index_in_range() -> None:
+    (payload,) = {c.inputs[1].payload for c in single_ops(chain()) if c.nodes[0].op == "take"}
+    assert (payload.low, payload.high) == (0, 4)
+
+
+def test_a_case_of_one_op_has_no_op_to_blame() -> None:
+    assert list(single_ops(case(ROWS))) == []
+
+
+def test_the_first_op_that_is_wrong_alone_is_blamed() -> None:
+    def run(candidate: Case) -> Outcome:
+        split = candidate.outputs[0].sharding is not None
+        return Outcome(Verdict.WRONG, op="flip") if candidate.nodes[0].op == "flip" and split else Outcome(Verdict.PASS)
+
+    found = blame_op(chain(), run)
+    assert found is not None
+    assert [node.op for node in found[0].nodes] == ["flip"]
+    assert blame_op(chain(), lambda _: Outcome(Verdict.PASS)) is None
+
+
+def test_the_fault_model_names_the_bucket_whatever_is_sharded() -> None:
+    explanation = Explanation("mesh row 1 used mesh row 0's offset", "shard offset missing")
+    names = {mechanism(case(sharding), SCATTER, explanation) for sharding in (ROWS, BOTH)}
+    assert names == {"WRONG scatter: shard offset missing"}
+
+
+def test_without_a_fault_model_the_sharded_operands_name_it() -> None:
+    assert mechanism(case(ROWS), SCATTER, Explanation("unexplained")) == mechanism(case(ROWS), SCATTER)
+
+
+def test_parts_in_a_wrong_order_are_no_fault_of_the_op_that_reads_them() -> None:
+    explanation = Explanation("x0: ..", "parts in minor-axis-first order")
+    assert mechanism(case(ROWS), SCATTER, explanation) == "WRONG resharding: parts in minor-axis-first order"
 
 
 def test_lost_digits_are_named_by_their_rule_whatever_is_sharded() -> None:

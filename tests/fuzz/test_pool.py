@@ -14,6 +14,7 @@ import pytest
 
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
 from fuzz.pool import ExportFailed, Pool, PoolClosed
+from oracles.explanation import Explanation
 from oracles.localisation import Localisation
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
@@ -165,6 +166,18 @@ def test_a_process_that_is_still_dying_gets_no_other_case(pool: Pool) -> None:
 
 def test_a_case_that_cannot_be_localised_says_why(pool: Pool) -> None:
     assert pool.localise(case(does="raise")).unknown == "RuntimeError: a bug of ours"
+
+
+def test_a_case_is_explained_together_with_larger_ones(pool: Pool) -> None:
+    """1x2 devices, and the topology has no more: twice and three times the size."""
+    assert pool.explain(case(model="shard offset missing")) == Explanation(
+        "explained with 2 larger cases", "shard offset missing"
+    )
+
+
+def test_a_case_that_cannot_be_explained_says_why(pool: Pool) -> None:
+    assert pool.explain(case(does="raise")) == Explanation("unexplained: RuntimeError: a bug of ours")
+    assert pool.run(case()).verdict is Verdict.PASS
 
 
 def test_many_threads_share_the_workers(tmp_path: Path) -> None:

@@ -35,13 +35,13 @@ FINDING = Finding(
 MODULE = {"text": "module { constant }", "arguments": [{"input": "x0"}, {"dtype": "i64", "shape": [], "elements": [7]}]}
 
 
-def publish_with(directory: Path, module: Mapping[str, Any] | None = MODULE) -> tuple[Script, ...]:
+def publish_with(directory: Path, module: Mapping[str, Any] | None = MODULE, mock: bool = False) -> tuple[Script, ...]:
     def export(_: Case) -> Mapping[str, Any]:
         if module is None:
             raise ExportFailed("the case has no module: too strange")
         return module
 
-    return publish(FINDING, directory, TargetConfig("tt", MESH), export)
+    return publish(FINDING, directory, TargetConfig("tt", MESH, mock=mock), export)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,13 @@ def test_both_forms_are_written_beside_each_other_and_proven(tmp_path: Path) -> 
         compile((tmp_path / written.path).read_text(), written.path, "exec")
     assert "flip" in (tmp_path / scripts[0].path).read_text()
     assert "module { constant }" in (tmp_path / scripts[1].path).read_text()
+
+
+def test_without_chips_only_the_module_is_proven(tmp_path: Path) -> None:
+    """The torch form would start torch_xla to say that it has no TT device."""
+    torch_form, module_form = publish_with(tmp_path, mock=True)
+    assert (torch_form.proven, torch_form.detail) == (False, NEEDS_CHIPS)
+    assert module_form.proven
 
 
 def test_a_script_names_the_guilty_pass(tmp_path: Path) -> None:

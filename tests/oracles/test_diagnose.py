@@ -343,6 +343,22 @@ def test_a_roll_interleaves_as_the_concatenation_that_it_is_written_as() -> None
     assert said(case, rolled)[0] == "parts interleave"
 
 
+def test_a_tile_interleaves_as_well() -> None:
+    case = pair("tile", data("x", 4, sharding=VECTOR), repeats=(3,))
+
+    def tiled(known: Known) -> torch.Tensor:
+        return torch.cat([part.repeat(3) for part in halves(known, "x")])
+
+    assert said(case, tiled) == ("parts interleave", "dim 0 over x: every device joins its own part with itself")
+
+
+def test_a_window_of_a_concatenation_is_no_order_of_parts() -> None:
+    """What an op reads in another order of its parts explains itself; only concatenations interleave."""
+    case = pair("flip", data("x", 8, sharding=VECTOR), dims=(0,))
+    mixed = torch.tensor([0, 1, 4, 5, 2, 3, 6, 7])
+    assert said(case, lambda known: known["out"][mixed])[0] != "parts interleave"
+
+
 # --- what all have in common ------------------------------------------------------------------------------------------
 
 

@@ -13,10 +13,10 @@ from hypothesis.strategies import DrawFn
 
 from fuzz.case import DTYPES, PAYLOAD_KINDS, Input, Payload, TensorSpec, replicated
 from fuzz.payloads import values
-from repros.emit import _templates
 from repros.literal import NUMPY, TORCH, EmitError, input_source, tensor_source
+from repros.rendering import render
 
-HELPERS = _templates().get_template("payloads.py.j2").render(helpers={"mixed", "permutation"})
+HELPERS = render("payloads.py.j2", helpers={"mixed", "permutation"})
 
 
 def evaluate(source: str) -> torch.Tensor:
