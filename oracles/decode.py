@@ -1,38 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the elements of a wrong output come from, found by running the case again on inputs that label every element.
-
-Data that is only moved: each input element has a number, written in digits small enough for every dtype, one digit per
-run. A second run per digit holds its complement; the sum of the two tells a moved element (complement of itself) from a
-constant, a sum of several and garbage. Data that is also added up: one run per input element, which alone is 1.
-"""
+"""What each wrong element of an output really is, in words, with examples and a picture for people."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
-from fuzz.case import Case, Input, Sharding
-from fuzz.ops.core import TORCH_DTYPES, Accumulates, Moves, get
-from fuzz.payloads import F32_POSITIONS, decode_position
 from oracles.explanation import RIGHT_CELL, Decoded, Element, Part
-from oracles.models.outside import writes
-from oracles.placement import take_block
-from oracles.reference import reference
+from oracles.labels import Labels, Source, labelled, traced
 from oracles.scene import Inputs, Observe, Scene
 from oracles.stages.numerics import round_significand
 from oracles.targets.base import Block
 
-DIGITS = 128  # bf16 holds whole numbers up to 256
-LABELS = 1 << 20  # input elements; larger inputs are told by their own values
-IMPULSES = 24  # input elements of a graph that adds up; each costs a run
 EXAMPLES = 4  # elements shown per cause and device
 CELLS = 4096  # elements of a part that are still a picture
-ADDING = frozenset({"sum", "cumsum", "add", "sub", "index_add", "scatter_add", "scatter_reduce_sum",
-                    "index_put_accumulate", "matmul", "einsum", "neg", "add_scalar", "mul_scalar"})  # fmt: skip
 
 ANOTHER = "another element"
 ROUNDED = "right element, rounded"
@@ -46,67 +30,10 @@ ZERO = "zero"
 OTHER = "another value"
 
 
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """Data inputs whose elements are numbered, one input after the other."""
-
-    case: Case
-    inputs: tuple[Input, ...]
-
-    @property
-    def count(self) -> int:
-        return sum(value.spec.elements for value in self.inputs)
-
-    def split(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
-        """A value per element, as input tensors."""
-        parts = torch.split(numbers, [value.spec.elements for value in self.inputs])
-        return {
-            value.name: part.reshape(value.spec.shape).to(TORCH_DTYPES[value.spec.dtype])
-            for value, part in zip(self.inputs, parts, strict=True)
-        }
-
-    def name(self, label: int) -> str:
-        """The element with a number: its input, its place in it, and on which devices it lies if it is split."""
-        for value in self.inputs:
-            if label < value.spec.elements:
-                at = [int(part) for part in torch.unravel_index(torch.tensor(label), value.spec.shape)]
-                return f"{value.name}{at}{_home(self.case, value.sharding, value.spec.shape, at)}"
-            label -= value.spec.elements
-        raise IndexError(f"there is no element {label}")
-
-
-def _home(case: Case, sharding: Sharding, shape: Sequence[int], at: Sequence[int]) -> str:
-    """The mesh coordinate of an element, along the axes that split its tensor."""
-    place: dict[str, int] = {}
-    for axes, size, position in zip(sharding, shape, at, strict=True):
-        count = math.prod(case.mesh.sizes[axis] for axis in axes)
-        piece = position // -(-size // count)
-        for axis in reversed(axes):
-            place[axis] = piece % case.mesh.sizes[axis]
-            piece //= case.mesh.sizes[axis]
-    split = [f"{axis}={place[axis]}" for axis in case.mesh.axes if axis in place and case.mesh.sizes[axis] > 1]
-    return f" of {' '.join(split)}" if split else ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What one element of an output is made of: input elements with their weights; or a constant."""
-
-    weights: tuple[tuple[int, float], ...] = ()
-    constant: float | None = None  # equal in all runs
-    sum_of: float = 0.0  # number of elements, where it is not known which
-
-
-Sources = Mapping[tuple[int, ...], _Source]  # by position in the whole output
-
-
 def decode(scene: Scene, own: Inputs, observe: Observe) -> Decoded:
     """The wrong elements of an output. `own`: the case's input values; `observe`: the guilty stage."""
-    number = [output.name for output in scene.case.outputs].index(scene.output)
-    labels = _labelled(scene.case, scene.output)
-    told = None
-    if labels is not None:
-        told = _valued(labels, scene, own) if labels.count > LABELS else _sources(labels, scene, own, observe, number)
+    labels = labelled(scene.case)
+    told = traced(labels, scene, own, observe) if labels is not None else None
     rows: list[tuple[Block, tuple[int, ...], Element]] = []
     for position, block in enumerate(scene.blocks):
         for local in (~scene.right(block)).nonzero().tolist():
@@ -153,176 +80,24 @@ def _flat(local: Sequence[int], shape: Sequence[int]) -> int:
     return flat
 
 
-# --- what to label ----------------------------------------------------------------------------------------------------
-
-
-def _labelled(case: Case, output: str) -> _Labels | None:
-    """The inputs whose elements can be followed to the output; None where values decide what happens."""
-    live = case.live()
-    data = {value.name for value in live.inputs}
-    for node in live.nodes:
-        op = get(node.op)
-        if not (isinstance(op.semantics, Moves) or op.name in ADDING):
-            return None
-        data -= {name for position, name in enumerate(node.operands) if position not in op.data}
-        if op.name in ("matmul", "einsum"):
-            data.discard(node.operands[1])  # linear in one operand at a time
-    # What an index or a mask is computed from decides too.
-    for node in reversed(live.nodes):
-        op = get(node.op)
-        deciding = {name for position, name in enumerate(node.operands) if position not in op.data}
-        if any(live.node(name) is not None for name in deciding):
-            return None
-    chosen = tuple(value for value in live.inputs if value.name in data)
-    return _Labels(live, chosen) if chosen else None
-
-
-def _adds(case: Case) -> bool:
-    return any(isinstance(get(node.op).semantics, Accumulates) or node.op == "neg" for node in case.nodes)
-
-
-# --- runs on labels ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    wanted: Sources
-    got: tuple[Sources, ...]  # per block
-    base: Sources | None  # what lies where a write should go, if the op writes
-
-
-def _valued(labels: _Labels, scene: Scene, own: Inputs) -> _Told | None:
-    """What the values themselves say, of a single input that holds positions: runs on large inputs take long."""
-    (value, *others) = labels.inputs
-    if others or value.payload.kind != "position" or _adds(labels.case):
-        return None
-
-    labelled = {**own, value.name: torch.arange(labels.count).reshape(value.spec.shape)}
-    wanted = reference(scene.case, labelled)[scene.output].values.long()
-
-    def read(block: Block) -> Iterator[_Source]:
-        found = decode_position(value.spec.dtype, value.spec.shape, block.values).flatten().tolist()
-        right = take_block(wanted, block.start, block.values.shape).flatten().tolist()
-        for label, near, number in zip(found, right, block.values.flatten().tolist(), strict=True):
-            # Values repeat beyond the wrap: of the elements that hold this one, that nearest to the right one.
-            candidates = range(label, labels.count, F32_POSITIONS)
-            if label < 0:
-                yield _Source(constant=number)
-            else:
-                yield _Source(weights=((min(candidates, key=lambda other: abs(other - near)), 1.0),))
-
-    got = (_by_place(read(block), tuple(block.values.shape), block.start) for block in scene.blocks)
-    right = (_Source(weights=((label, 1.0),)) for label in wanted.flatten().tolist())
-    return _Told(_by_place(right, scene.wanted.shape), tuple(got), None)
-
-
-def _sources(labels: _Labels, scene: Scene, own: Inputs, observe: Observe, number: int) -> _Told | None:
-    if not _adds(scene.case.live()):
-        digits = 2 if any(value.spec.dtype == "bool" for value in labels.inputs) else DIGITS
-        planes = max(1, math.ceil(math.log(max(labels.count, 2), digits) - 1e-9))
-        probes = list(_digit_probes(labels, own, digits, planes))
-
-        def read(runs: Sequence[torch.Tensor]) -> Iterator[_Source]:
-            return _from_digits(runs, digits, labels.count)
-
-    elif labels.count <= IMPULSES and all(value.spec.dtype != "bool" for value in labels.inputs):
-        probes = list(_impulse_probes(labels, own))
-        read = _from_impulses
-    else:
-        return None
-    right = [reference(scene.case, probe) for probe in probes]
-    seen = [observe(probe)[number] for probe in probes]
-    base = None
-    if scene.node is not None and scene.op is not None and writes(scene.op):
-        name = scene.node.operands[scene.op.data[0]]
-        if right[0][name].values.shape == scene.wanted.shape:
-            base = _by_place(read([values[name].values.flatten() for values in right]), scene.wanted.shape)
-    return _Told(
-        _by_place(read([values[scene.output].values.flatten() for values in right]), scene.wanted.shape),
-        tuple(
-            _by_place(
-                read([blocks[place].values.flatten() for blocks in seen]),
-                tuple(scene.blocks[place].values.shape),
-                scene.blocks[place].start,
-            )
-            for place in range(len(scene.blocks))
-        ),
-        base,
-    )
-
-
-def _by_place(sources: Iterator[_Source], shape: Sequence[int], start: Sequence[int] | None = None) -> Sources:
-    places = torch.cartesian_prod(*(torch.arange(size) for size in shape)).reshape(-1, len(shape)).tolist() or [[]]
-    offset = start or [0] * len(shape)
-    return {
-        tuple(at + first for at, first in zip(place, offset, strict=True)): source
-        for place, source in zip(places, sources, strict=True)
-    }
-
-
-def _digit_probes(labels: _Labels, own: Inputs, digits: int, planes: int) -> Iterator[Inputs]:
-    lowest = 0 if digits == 2 else 1  # where there is room, zero says that nothing was written
-    numbers = torch.arange(labels.count)
-    for digit in (*(numbers // digits**plane % digits for plane in range(planes)), _check(numbers, digits)):
-        yield {**own, **labels.split(digit + lowest)}
-        yield {**own, **labels.split(digits - 1 - digit + lowest)}
-
-
-def _check(numbers: torch.Tensor, digits: int) -> torch.Tensor:
-    """A digit that is no linear function of the others: of two elements it adds up to that of no third one."""
-    return (numbers * numbers * 31 + numbers // 7) % digits
-
-
-def _from_digits(runs: Sequence[torch.Tensor], digits: int, count: int) -> Iterator[_Source]:
-    lowest = 0 if digits == 2 else 1
-    whole = digits - 1 + 2 * lowest
-    for row in torch.stack([run.double() for run in runs], 1).tolist():
-        pairs = list(zip(row[::2], row[1::2], strict=True))
-        weights = {(one + other) / whole for one, other in pairs}
-        if len(set(row)) == 1:
-            yield _Source(constant=row[0])
-        elif len(weights) == 1 and (weight := weights.pop()) >= 1 and weight.is_integer():
-            *parts, check = (one / weight - lowest for one, _ in pairs)
-            label = sum(int(part) * digits**plane for plane, part in enumerate(parts))
-            single = all(part.is_integer() for part in parts) and label < count
-            single = single and int(_check(torch.tensor(label), digits)) == check
-            yield _Source(weights=((label, weight),)) if single else _Source(sum_of=weight)
-        else:
-            yield _Source()
-
-
-def _impulse_probes(labels: _Labels, own: Inputs) -> Iterator[Inputs]:
-    yield {**own, **labels.split(torch.zeros(labels.count))}
-    for label in range(labels.count):
-        impulse = torch.zeros(labels.count)
-        impulse[label] = 1
-        yield {**own, **labels.split(impulse)}
-
-
-def _from_impulses(runs: Sequence[torch.Tensor]) -> Iterator[_Source]:
-    for zero, *ones in torch.stack([run.double() for run in runs], 1).tolist():
-        weights = tuple((label, value - zero) for label, value in enumerate(ones) if value != zero)
-        yield _Source(weights=weights) if weights else _Source(constant=zero)
-
-
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
 def _element(
-    labels: _Labels,
-    wanted: _Source,
-    got: _Source,
+    labels: Labels,
+    wanted: Source,
+    got: Source,
     at: tuple[int, ...],
     device: int,
     values: tuple[float, float],
-    base: _Source | None,
+    base: Source | None,
 ) -> Element:
     cause, text = _cause(labels, wanted, got, values, base)
     return Element(at, device, cause, _words(labels, wanted, values[0]), text)
 
 
 def _cause(
-    labels: _Labels, wanted: _Source, got: _Source, values: tuple[float, float], base: _Source | None
+    labels: Labels, wanted: Source, got: Source, values: tuple[float, float], base: Source | None
 ) -> tuple[str, str]:
     words = _words(labels, got, values[1])
     if got == wanted:
@@ -347,7 +122,7 @@ def _cause(
     return (SUMMED, words) if got.weights or got.sum_of else (OTHER, words)
 
 
-def _multiple(wanted: _Source, got: _Source) -> float | None:
+def _multiple(wanted: Source, got: Source) -> float | None:
     """By how much all weights of the right sources are too large; None if it is something else."""
     right, seen = dict(wanted.weights), dict(got.weights)
     if not right or right.keys() != seen.keys():
@@ -357,7 +132,7 @@ def _multiple(wanted: _Source, got: _Source) -> float | None:
     return times if times > 1 and ratios <= {1.0, times} else None
 
 
-def _words(labels: _Labels, source: _Source, value: float) -> str:
+def _words(labels: Labels, source: Source, value: float) -> str:
     if source.weights:
         return " + ".join(
             (f"{weight:g} x " if weight != 1 else "") + labels.name(label) for label, weight in source.weights

@@ -68,5 +68,7 @@ def reduce_command(case: str, directory: Path, time_text: str, output: Path | No
         reducer = partial(reduce, max_runs=sys.maxsize, max_seconds=seconds)
         found = investigate(starting_point(0, subject, outcome, pool.run), pool.run, reducer, pool.explain)
     click.echo(f"{found.key}\n{found.runs} runs, {'1-minimal' if found.minimal else 'not 1-minimal'}", err=True)
+    if found.explanation is not None:
+        click.echo(found.explanation.sentence, err=True)
     write_text(found.reduced, output)
     return FINDINGS

@@ -26,6 +26,7 @@ from fuzz.case import Case, Mesh, Node, Output
 from oracles import decode as decoding
 from oracles.decode import decode
 from oracles.explanation import Decoded, Explanation
+from oracles.labels import LABELS
 
 TWO = Mesh((2, 1), ("x", "y"))
 
@@ -157,7 +158,7 @@ def test_what_decides_by_value_is_not_guessed_at() -> None:
 
 
 def test_large_tables_are_told_by_their_values() -> None:
-    case = one_op("take", data("x", decoding.LABELS + 5), index("at", 4, below=decoding.LABELS, kind="boundary"))
+    case = one_op("take", data("x", LABELS + 5), index("at", 4, below=LABELS, kind="boundary"))
     at = own_inputs(case)["at"]
 
     def next_one(known: Known) -> torch.Tensor:
