@@ -14,7 +14,7 @@ from fuzz.evidence import Boundary, Control
 from fuzz.mechanism import SUBJECTS, mechanism
 from fuzz.ops.core import Decides, Moves, get, specs
 from fuzz.payloads import values
-from oracles.explanation import FRESH, Explanation
+from oracles.explanation import Explanation
 from oracles.localisation import Localisation
 from oracles.outcome import MISMATCHING, RIGHT, UNEXPLAINED, Mismatch, Outcome, Verdict
 from oracles.targets.config import TargetConfig
@@ -166,9 +166,7 @@ def _where(outcome: Outcome, localisation: Localisation | None) -> str:
 def _confirmation(explanation: Explanation | None) -> str:
     if explanation is None or not explanation.model:
         return ""
-    return (
-        f"predicts every element, right and wrong, and the output for {explanation.confirmed} of {FRESH} other inputs"
-    )
+    return f"accounts for every element, right and wrong; {explanation.confirmation}"
 
 
 def _wrong(case: Case, outcome: Outcome, explanation: Explanation | None) -> list[Wrong]:

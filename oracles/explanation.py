@@ -63,8 +63,14 @@ class Explanation:
 
     sentence: str  # in words; begins with UNEXPLAINED where no fault model fits
     model: str = ""  # the fault model that predicts every element, right and wrong; empty if none does
-    confirmed: int = 0  # of FRESH other inputs, those whose output the model predicted
+    confirmed: int = 0  # other inputs whose outputs the model predicted: FRESH, or all that the case has
     decoded: tuple[Decoded, ...] = ()
+
+    @property
+    def confirmation(self) -> str:
+        """How much the model has been put to the test."""
+        few = " (the case has no more)" if self.confirmed < FRESH else ""
+        return f"predicted the outputs of {self.confirmed} fresh input{'s' * (self.confirmed != 1)}{few}"
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)

@@ -35,7 +35,7 @@ from fuzz.report.words import (
 )
 from fuzz.settings import Budget, Settings
 from fuzz.store import SKIPPED, Finding
-from oracles.explanation import FRESH, RIGHT_CELL, Decoded
+from oracles.explanation import RIGHT_CELL, Decoded
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig
 
@@ -85,7 +85,6 @@ def finding_page(finding: Finding, target: TargetConfig, pieces: Sequence[Piece]
             headline=headline(finding),
             further=further(finding),
             confirmation=confirmation(explanation),
-            fresh=FRESH,
             grounds=grounds,
             outputs=[] if explanation is None else [_output(decoded, case.mesh) for decoded in explanation.decoded],
             values=PARTS,

@@ -11,7 +11,7 @@ from fuzz.case import Case, CaseError, Mesh, Sharding
 from fuzz.facts import title
 from fuzz.ops import source_line
 from fuzz.store import Finding, Script, State
-from oracles.explanation import FRESH, Decoded, Element, Explanation
+from oracles.explanation import Decoded, Element, Explanation
 from oracles.outcome import MISMATCHING
 
 # What compilers write for terminals, and nobody may write to a reader's.
@@ -77,7 +77,7 @@ def confirmation(explanation: Explanation | None) -> str:
     """How much the explanation has been put to the test; empty if there is nothing to test."""
     if explanation is None or not explanation.model:
         return ""
-    return f"predicted {explanation.confirmed} of {FRESH} fresh inputs"
+    return explanation.confirmation
 
 
 def quoted(finding: Finding) -> list[tuple[str, str]]:

@@ -233,6 +233,6 @@ def test_a_known_bug_has_its_boundaries(tt: Pool) -> None:
         outcome = tt.run(case)
         return outcome.verdict is Verdict.WRONG if outcome.verdict in (Verdict.WRONG, Verdict.PASS) else None
 
-    said = found(load(FOLDER / "cfbf8d9f.yaml"), fails, devices=4)
+    said = found(load(FOLDER / "d9a7f059.yaml"), fails, devices=4)
     assert dict(said["rank of x0"].samples) == {3: False, 4: True, 5: False, 6: False}
     assert {value: fails for value, fails in said["dim 2 of x0"].samples if value < 4} == {1: False, 2: True, 3: False}

@@ -222,7 +222,7 @@ def tt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 @pytest.mark.tt
 def test_a_known_bug_is_narrowed_to_the_sharded_form_of_its_op(tt: Pool, tmp_path: Path) -> None:
-    case = load(FOLDER / "9507a8a1.yaml")  # roll of a sharded dim
+    case = load(FOLDER / "c0f8b819.yaml")  # roll of a sharded dim
     with Elsewhere(other_targets(TT), tmp_path) as elsewhere:
         found = controls(case, tt.run(case), tt.run, elsewhere.runs, levels=())
     assert {control.name: str(control.verdict) for control in found} == {

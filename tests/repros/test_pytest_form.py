@@ -34,7 +34,7 @@ def test_it_passes_with_a_correct_compiler(run: Run) -> None:
 
 
 def test_it_fails_on_a_known_bug_of_torch_xla(run: Run) -> None:
-    """Integers are divided in f32 (regression ccfa0c86)."""
+    """Integers are divided in f32 (regression 36dc5894)."""
     value = Input("x0", TensorSpec((2,), "i64"), Payload("monotone", 0, 16777218), ((),))
     node = Node("v0", "floor_divide_scalar", ("x0",), (("value", 1),))
     case = Case(Mesh((1, 1), ("x", "y")), (value,), (node,), (Output("v0"),))

@@ -100,7 +100,7 @@ def test_a_page_tells_everything_that_is_known() -> None:
     for expected in (
         "torch.flip",
         "each device reverses its own shard only",
-        "explanation predicted 3 of 3 fresh inputs",
+        "explanation predicted the outputs of 3 fresh inputs",
         "compared exactly",
         "shlo right shlo_compiler wrong ttir not judged: op ttir.rope",
         "shlo -> shlo_compiler",

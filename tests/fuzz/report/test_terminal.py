@@ -37,7 +37,7 @@ def test_a_finding_says_what_happened_and_how_well_that_is_known() -> None:
     assert all(str(boundary) in " ".join(text.split()) for boundary in ordinary().boundaries)
     for expected in (
         "explained   mesh rows 1-3 used mesh row 0's offset",
-        "confirmed   predicted 3 of 3 fresh inputs",
+        "confirmed   predicted the outputs of 3 fresh inputs",
         "as index_select WRONG (the same elements)",
         '- %1 = "stablehlo.reverse"(%0)',
         "+ %1 = stablehlo.reverse %0",

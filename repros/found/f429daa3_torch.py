@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# one_hot gives wrong numbers
+# torch.nn.functional.one_hot (stablehlo.scatter) with dim 1 of the result sharded over 2 devices: mesh column 1 used mesh column 0's offset
 #
 # where:    stage shlo_compiler, op one_hot; wrong after UpdateGlobalToLocalShapesPass (update-global-to-local-shapes), on the way to shlo_compiler
+# tested:   this predicts every element, right and wrong, and the output for 1 of 3 other inputs
+# boundary: devices along y: fails from 2 (tried to 4); passes to 1; rank of x0: fails at every value tried, 1 to 6; classes of one_hot: fails at every value tried, 2 to 131072
 # versions: python 3.11.7, meshfuzz 0.1.0, torch 2.9.0, torch_xla 2.9.0, jax 0.10.2, jaxlib 0.10.2, numpy 2.4.6, hypothesis 6.170.15, jax-tt-plugin 0.1.3
-# bucket:   WRONG shlo -> shlo_compiler, scatter: data sharded
-# failure:  wrong numbers, case 81775821c94d35ee
+# bucket:   WRONG shlo -> shlo_compiler, scatter: shard offset missing (wrong numbers, case 81775821c94d35ee)
 #
 # Needs torch, torch_xla with a TT plugin, and 2 devices. PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh.
 # Target: tt --mock 2x2.
 # Exit code: 0 correct, 1 bug present, 77 cannot run here (the reason is printed).
 import os
 import sys
-from importlib import metadata, util
+from importlib import metadata
 
 DEVICE = os.environ.setdefault("PJRT_DEVICE", "TT")
 if DEVICE == "TT":  # Shardy and StableHLO are what the TT compiler takes
@@ -26,10 +27,13 @@ def stop(code, message):
     os._exit(code)  # without the runtime's clean-up, which may itself fail and change the exit code
 
 
-if not util.find_spec("torch_xla"):
-    stop(77, "cannot run here: torch_xla is not installed")
+def cannot_run(reason):
+    stop(77, f"cannot run here: {reason}")
+
+
+sys.excepthook = lambda kind, error, trace: cannot_run(f"line {trace.tb_lineno}: {kind.__name__}: {error}")
 if DEVICE == "TT" and not any(plugin.name.lower() == "tt" for plugin in metadata.entry_points(group="torch_xla.plugins")):
-    stop(77, "cannot run here: no TT plugin for torch_xla (PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh)")
+    cannot_run("no TT plugin for torch_xla (PJRT_DEVICE=CPU runs the same graph on XLA's CPU mesh)")
 import numpy as np
 import torch
 import torch_xla
@@ -49,10 +53,11 @@ def graph(device, mark, x0):
 
 
 def on_mesh():
+    """For each output and device: which part of it is there, and what it is."""
     xr.set_device_type(DEVICE)
     xr.use_spmd()
     if xr.global_runtime_device_count() != 2:
-        stop(77, f"cannot run here: needs 2 devices, found {xr.global_runtime_device_count()}")
+        cannot_run(f"needs 2 devices, found {xr.global_runtime_device_count()}")
     mesh = xs.Mesh(np.arange(2), (1, 2), ('x', 'y'))
 
     def constrained(value, partition):
@@ -68,7 +73,18 @@ def on_mesh():
     return [[(shard.indices, shard.data.cpu()) for shard in xs.XLAShardedTensor(output).local_shards] for output in outputs]
 
 
-expected = graph("cpu", lambda value, partition: value, *(values for values, _ in INPUTS.values()))
+def compared(observed):
+    """For each output and device: where it is, which elements are wrong, what they should be, what they are."""
+    expected = graph("cpu", lambda value, partition: value, *(values for values, _ in INPUTS.values()))
+    for name, whole, shards in zip(['v0'], expected, observed):
+        for device, (place, got) in enumerate(shards):
+            want = whole if place is Ellipsis else whole[tuple(place)]
+            got = got[tuple(slice(size) for size in want.shape)]  # the end of an uneven dim is padding
+            wrong = (got != want) & ((got == got) | (want == want))
+            coordinate = tuple(int(i) for i in np.unravel_index(device, (1, 2)))
+            yield f"{name} at mesh coordinate {coordinate}", wrong, want, got
+
+
 try:
     observed = on_mesh()
 except Exception as error:
@@ -76,15 +92,9 @@ except Exception as error:
     stop(77, message)
 bad = False
 torch.set_printoptions(threshold=64, linewidth=120)
-for name, whole, shards, bound in zip(['v0'], expected, observed, [0.0]):
-    for device, (place, got) in enumerate(shards):
-        want = whole if place is Ellipsis else whole[tuple(place)]
-        got = got[tuple(slice(size) for size in want.shape)]  # the end of an uneven dim is padding
-        equal = torch.isclose(got.double(), want.double(), rtol=0, atol=bound, equal_nan=True) if bound else (
-            (got == want) | ((got != got) & (want != want)))
-        coordinate = tuple(int(i) for i in np.unravel_index(device, (1, 2)))
-        print(f"{name} at mesh coordinate {coordinate}: {int((~equal).sum())} of {equal.numel()} elements wrong")
-        if not equal.all():
-            bad, first = True, tuple(torch.argwhere(~equal)[0].tolist())
-            print(f"at {first} of this device: expected {want[first]}, got {got[first]}\nexpected\n{want}\ngot\n{got}")
+for part, wrong, want, got in compared(observed):
+    print(f"{part}: {wrong.sum()} of {wrong.numel()} elements wrong")
+    if wrong.any():
+        bad, first = True, tuple(torch.argwhere(wrong)[0].tolist())
+        print(f"at {first} of this device: expected {want[first]}, got {got[first]}\nexpected\n{want}\ngot\n{got}")
 stop(int(bad), "bug present" if bad else "correct")
