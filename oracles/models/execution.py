@@ -37,7 +37,7 @@ class Way:
     result: Sharding
     together: Together
     outside: Outside
-    shifted: bool = False  # indices count from the start of a device's part
+    shift: int = 0  # how many times the start of a device's part is taken off its indices; once is right
     divided: bool = False  # positions in attributes are divided by the number of parts
 
     def local(self, scene: Scene, device: int) -> torch.Tensor:
@@ -48,12 +48,12 @@ class Way:
         parts = [
             _part(value, layout, scene.mesh, device) for value, layout in zip(whole, self.layouts, strict=True)
         ]  # fmt: skip
-        for position, addressed in scene.op.indices if self.shifted else ():
+        for position, addressed in scene.op.indices if self.shift else ():
             data = scene.op.data[0]
             dim = scene.attributes["dim"] if addressed == "dim" else addressed
             if isinstance(dim, int):
                 start = block_start(whole[data].shape, self.layouts[data], scene.mesh, device)
-                parts[position] = parts[position] - start[dim]
+                parts[position] = parts[position] - self.shift * start[dim]
         return run_outside(scene.op, parts, scene.attributes | self._attributes(scene), self.outside)
 
     def _attributes(self, scene: Scene) -> dict[str, Any]:
@@ -126,9 +126,11 @@ class Way:
             if self.divided:
                 return "positions divided among the shards"
             return "partial results added up" if self.together == "added" else "each shard alone"
-        if self.together == "added" and not self._misses_lines(scene):
+        if self.together == "added" and scene.op is not None and writes(scene.op) and not self._misses_lines(scene):
             return "partial results added up"
-        if self.shifted:
+        if self.shift > 1:
+            return "wrong shard offset"
+        if self.shift:
             return f"positions outside of a shard {self.outside}"
         return "shard offset missing"
 
@@ -152,7 +154,7 @@ def ways(scene: Scene) -> Iterator[Way]:
     ]
     if scene.op is None or (not any(len(layouts) > 1 for layouts in options) and not any(scene.demanded or ())):
         return
-    shifts = (False, True) if scene.op.indices else (False,)
+    shifts = sorted({0, 1, *scene.mesh.shape}) if scene.op.indices else [0]
     outsides = OUTSIDE if scene.op.indices or scene.op.name == "one_hot" else OUTSIDE[:1]
     divisions = (False, True) if "dim" in scene.attributes and "start" in scene.attributes else (False,)
     assignments = sorted(itertools.product(*options), key=lambda layouts: sum(any(layout) for layout in layouts))
@@ -162,9 +164,9 @@ def ways(scene: Scene) -> Iterator[Way]:
             continue
         if together == "added" and not _partial(scene, layouts):
             continue
-        for shifted, outside, divided in itertools.product(shifts, outsides, divisions):
-            if not (shifted and outside == "dropped" and together == "placed"):  # that is right
-                yield Way(tuple(layouts), result, together, outside, shifted, divided)
+        for shift, outside, divided in itertools.product(shifts, outsides, divisions):
+            if not (shift == 1 and outside == "dropped" and together == "placed"):  # that is right
+                yield Way(tuple(layouts), result, together, outside, shift, divided)
 
 
 def _partial(scene: Scene, layouts: Sequence[Sharding]) -> bool:
@@ -225,14 +227,16 @@ def _sentence(scene: Scene, way: Way) -> str:
     split = " and ".join(parts) or f"{scene.output} over {', '.join(axis for axes in way.result for axis in axes)}"
     if way.model(scene) == "shard offset missing":
         return _offset_sentence(scene, way)
+    if way.model(scene) == "wrong shard offset":
+        return f"{split}: a device takes {way.shift} times the offset of its part off its indices"
+    if way.shift:
+        return f"{split}: positions outside of a shard are {way.outside}"
     if way.together == "added" and scene.op is not None and writes(scene.op):
         return f"{split}: every device does its part of {name} on a copy of the whole base, and the copies are added up"
     if way.together == "added":
         return f"{split}: every device computes {name} on its part, and the results are added up"
     if way.divided:
         return f"{split}: positions are divided among the shards"
-    if way.shifted:
-        return f"{split}: positions outside of a shard are {way.outside}"
     return f"{split}: each shard is taken alone for {name}, nothing passes between them"
 
 

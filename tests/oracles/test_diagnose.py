@@ -88,6 +88,22 @@ def test_a_lost_row_offset_of_a_scatter_names_the_mesh_rows() -> None:
     assert said(mask(), all_in_the_first_rows) == ("shard offset missing", "mesh rows 1-3 used mesh row 0's offset")
 
 
+def test_a_wrong_shard_offset_is_told_from_a_missing_one() -> None:
+    """Each of two devices holds two rows of the table and believes that it holds four."""
+    case = pair("embedding", index("at", 3, below=4), data("table", 4, 2, sharding=ROWS))
+
+    def twice(known: Known) -> torch.Tensor:
+        total = torch.zeros(3, 2, dtype=torch.float64)
+        for device, rows in enumerate(known["table"].chunk(2)):
+            local = known["at"] - 4 * device
+            inside = (local >= 0) & (local < 2)
+            total += torch.where(inside.unsqueeze(1), rows[local.clamp(0, 1)], 0.0)
+        return total
+
+    sentence = "table over x: a device takes 2 times the offset of its part off its indices"
+    assert said(case, twice) == ("wrong shard offset", sentence)
+
+
 def test_one_element_otherwise_than_predicted_makes_it_unexplained() -> None:
     """Even one that is right in the output: a model that gets it wrong is no explanation."""
 

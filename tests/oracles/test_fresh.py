@@ -48,5 +48,11 @@ def test_values_that_tell_elements_apart_still_do() -> None:
             assert inputs["x"].unique().numel() == 35
 
 
+def test_an_index_is_tried_on_all_that_it_may_name() -> None:
+    """The payload of a reduced case may hold a single position."""
+    case = one_op("embedding", index("at", 1, below=1), data("table", 8, 2))
+    assert {int(inputs["at"]) for inputs in fresh_inputs(case, FRESH)} - {0}
+
+
 def test_a_case_without_other_inputs_has_none() -> None:
-    assert fresh_inputs(one_op("flip", data("x", 2, kind="constant"), dims=(0,)), FRESH) == ()
+    assert fresh_inputs(one_op("flip", data("x", 2, dtype="bool", kind="constant"), dims=(0,)), FRESH) == ()
