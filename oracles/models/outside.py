@@ -22,7 +22,7 @@ def run_outside(op: Op, operands: Sequence[torch.Tensor], attributes: dict[str, 
         return _one_hot(operands[0], attributes["classes"], outside)
     if not op.indices:
         return call(op, operands, attributes, "cpu")
-    changed = list(operands)
+    changed = _lines_of_base(op, operands, attributes)
     data = op.data[0]
     table = flat = operands[data]
     dims = []
@@ -32,7 +32,7 @@ def run_outside(op: Op, operands: Sequence[torch.Tensor], attributes: dict[str, 
             flat, dim = table.flatten(), 0
         dims.append(int(dim))
         size = flat.shape[int(dim)]
-        index = operands[position].long()
+        index = changed[position].long()
         inside = (index >= 0) & (index < size)
         kept = index % size if outside == "wrapped" else index.clamp(0, size - 1)
         # One slice more than there is takes what is lost, and gives zeros.
@@ -50,6 +50,23 @@ def run_outside(op: Op, operands: Sequence[torch.Tensor], attributes: dict[str, 
     for dim in dims:
         result = result.narrow(dim, 0, table.shape[dim])
     return result
+
+
+def _lines_of_base(op: Op, operands: Sequence[torch.Tensor], attributes: dict[str, Any]) -> list[torch.Tensor]:
+    """The operands of a write along a dim, without the lines of index and source that the base does not have.
+
+    Such a line names its own number as a position, as in x.scatter(1, index); outside of the base it is lost.
+    """
+    changed = list(operands)
+    base = operands[op.data[0]]
+    lines = writes(op) and all(addressed == "dim" for _, addressed in op.indices)
+    for position, value in enumerate(operands if lines else ()):
+        if position == op.data[0] or value.dim() != base.dim() or base.dim() < 2:
+            continue
+        for dim, size in enumerate(base.shape):
+            if dim != attributes["dim"] % base.dim():
+                changed[position] = changed[position].narrow(dim, 0, min(size, changed[position].shape[dim]))
+    return changed
 
 
 def _one_hot(index: torch.Tensor, classes: int, outside: Outside) -> torch.Tensor:

@@ -80,12 +80,22 @@ def mask() -> Case:
 
 def all_in_the_first_rows(known: Known) -> torch.Tensor:
     """Every shard writes to rows 0 to 15 of its own copy, and the copies are added up."""
-    zeros = torch.zeros(64, 8, dtype=torch.float64)
-    return sum((zeros.scatter(1, known["groups"][at : at + 16], 1.0) for at in range(0, 64, 16)), start=zeros)
+    copies = [known["zeros"].scatter(1, known["groups"][at : at + 16], 1.0) for at in range(0, 64, 16)]
+    return torch.stack(copies).sum(0)
 
 
 def test_a_lost_row_offset_of_a_scatter_names_the_mesh_rows() -> None:
     assert said(mask(), all_in_the_first_rows) == ("shard offset missing", "mesh rows 1-3 used mesh row 0's offset")
+
+
+def test_global_row_numbers_on_a_local_base_are_a_missing_offset() -> None:
+    """Only the rows of the first shard exist on a device, and each device writes those into its own."""
+    case = pair("scatter_value", data("x", 4, 6, sharding=ROWS), index("at", 4, 2, below=6), dim=1, value=0)
+
+    def first_lines(known: Known) -> torch.Tensor:
+        return torch.cat([part.scatter(1, known["at"][:2], 0) for part in halves(known, "x")])
+
+    assert said(case, first_lines) == ("shard offset missing", "mesh row 1 used mesh row 0's offset")
 
 
 def test_a_wrong_shard_offset_is_told_from_a_missing_one() -> None:
