@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import math
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from fuzz.case import Case
 from fuzz.controls import blame
@@ -68,7 +68,7 @@ def facts(
         seen_by=_seen_by(outcome, config) if mismatching else "",
         wrote=quote.wrote if quote is not None else (),
         replaced=quote.replaced if quote is not None else (),
-        boundaries=tuple(map(str, boundaries)),
+        boundaries=tuple(_limits(boundaries)),
         controls=(blame(controls),) if controls else (),
         system=_system(),
         devices=_devices(case, outcome, config),
@@ -161,6 +161,15 @@ def _where(outcome: Outcome, localisation: Localisation | None) -> str:
         blamed = f"; {localisation.unknown}"
     op = f", op {outcome.op}" if outcome.op not in ("", "input") else ""
     return f"stage {outcome.stage}{op}{blamed}"
+
+
+def _limits(boundaries: Sequence[Boundary]) -> Iterator[str]:
+    """Where the failure begins and ends; then, in one sentence, all that has no part in it."""
+    yield from (str(boundary) for boundary in boundaries if boundary.largest_passing is not None)
+    same = [b for b in boundaries if b.largest_passing is None]
+    if same:
+        ranges = (f"{b.what} ({b.samples[0][0]} to {b.samples[-1][0]})" for b in same)
+        yield f"it does not depend on {_listed(ranges)}"
 
 
 def _confirmation(explanation: Explanation | None) -> str:

@@ -112,7 +112,14 @@ def test_the_guilty_pass_is_named_or_why_none_is() -> None:
     assert facts(case(((), ())), torch_xla, TT).where == "torch_xla, before any compiler, op gather"
 
 
-def test_boundaries_and_controls_are_their_own_words() -> None:
-    boundary, control = Boundary("rows", ((2, False), (4, True))), Control("unsharded", Verdict.PASS)
-    known = facts(case(((), ())), WRONG, TT, boundaries=(boundary,), controls=(control,))
-    assert (known.boundaries, known.controls) == ((str(boundary),), (str(control),))
+def test_what_limits_the_failure_is_told_apart_from_what_has_no_part_in_it() -> None:
+    rows = Boundary("dim 0 of x0", ((1, False), (2, True)))
+    columns, rank = Boundary("dim 1 of x0", ((1, True), (64, True))), Boundary("rank of x0", ((2, True), (6, True)))
+    known = facts(case(((), ())), WRONG, TT, boundaries=(rows, columns, rank))
+    assert known.boundaries == (str(rows), "it does not depend on dim 1 of x0 (1 to 64) and rank of x0 (2 to 6)")
+
+
+def test_controls_are_one_sentence() -> None:
+    found = (Control("unsharded", Verdict.PASS), Control("on cpu", Verdict.PASS))
+    assert facts(case(((), ())), WRONG, TT, controls=found).controls == ("passes unsharded and on cpu",)
+    assert facts(case(((), ())), WRONG, TT).controls == ()
