@@ -3,14 +3,14 @@
 
 Many torch ops become the same operation of the compiler (index_add, index_put and scatter_value are all a scatter),
 and many ops fail only because an operand is resharded wrongly on the way. A reduced wrong case is therefore named by
-the compiler's operation and by which side of it is sharded, and a reshard that fails alone is blamed before the op
-behind it. A rejected program is named by what the compiler says.
+the compiler's operation and the fault model that explains it; what fails with less of the graph is blamed first, one op
+alone, then a mere reshard. A rejected program is named by what the compiler says.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from fuzz.case import Case, Input, Output, Payload, Sharding, TensorSpec, is_uneven, replicated
@@ -84,11 +84,7 @@ def _layout(case: Case) -> list[str]:
 
 def blame_resharding(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, Outcome] | None:
     """A case without any op that is wrong all the same, if the reduced case's shardings contain one."""
-    for candidate in reshardings(case):
-        outcome = run(candidate)
-        if outcome.verdict is Verdict.WRONG:
-            return candidate, outcome
-    return None
+    return _first_wrong(reshardings(case), run)
 
 
 def blame_op(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, Outcome] | None:
@@ -96,7 +92,11 @@ def blame_op(case: Case, run: Callable[[Case], Outcome]) -> tuple[Case, Outcome]
 
     In the larger case its users laid it out, and could not be taken away.
     """
-    for candidate in single_ops(case):
+    return _first_wrong(single_ops(case), run)
+
+
+def _first_wrong(candidates: Iterable[Case], run: Callable[[Case], Outcome]) -> tuple[Case, Outcome] | None:
+    for candidate in candidates:
         outcome = run(candidate)
         if outcome.verdict is Verdict.WRONG:
             return candidate, outcome

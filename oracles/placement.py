@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from fuzz.case import Mesh, Sharding
+from fuzz.case import Mesh, Sharding, shard_counts
 
 
 def block_start(shape: Sequence[int], sharding: Sharding, mesh: Mesh, device: int) -> tuple[int, ...]:
@@ -16,24 +16,24 @@ def block_start(shape: Sequence[int], sharding: Sharding, mesh: Mesh, device: in
     Blocks have ceil(size / pieces) elements along a dim, so the last ones of an uneven dim are short or empty
     (Shardy and GSPMD agree on this).
     """
+    return tuple(
+        min(piece_of(mesh, axes, device) * -(-size // count), size)
+        for size, axes, count in zip(shape, sharding, shard_counts(sharding, mesh), strict=True)
+    )
+
+
+def piece_of(mesh: Mesh, axes: Sequence[str], device: int) -> int:
+    """Which of the parts into which these axes split a dim a device holds."""
     coordinate = mesh.coordinate(device)
-    start = []
-    for size, axes in zip(shape, sharding, strict=True):
-        pieces, position = 1, 0
-        for axis in axes:
-            pieces *= mesh.sizes[axis]
-            position = position * mesh.sizes[axis] + coordinate[axis]
-        start.append(min(position * -(-size // pieces), size))
-    return tuple(start)
+    number = 0
+    for axis in axes:
+        number = number * mesh.sizes[axis] + coordinate[axis]
+    return number
 
 
 def block_shape(shape: Sequence[int], sharding: Sharding, mesh: Mesh) -> tuple[int, ...]:
     """Shape of a full block, including the padding of uneven dims."""
-    pieces = [1] * len(shape)
-    for dim, axes in enumerate(sharding):
-        for axis in axes:
-            pieces[dim] *= mesh.sizes[axis]
-    return tuple(-(-size // count) for size, count in zip(shape, pieces, strict=True))
+    return tuple(-(-size // count) for size, count in zip(shape, shard_counts(sharding, mesh), strict=True))
 
 
 def take_block(tensor: torch.Tensor, start: Sequence[int], shape: Sequence[int]) -> torch.Tensor:

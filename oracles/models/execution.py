@@ -18,7 +18,7 @@ import torch
 from fuzz.case import Mesh, Sharding, shard_counts
 from oracles.models.model import Hypothesis
 from oracles.models.outside import OUTSIDE, Outside, counted_from_start, run_outside, writes
-from oracles.placement import block_shape, block_start, take_block
+from oracles.placement import block_shape, block_start, piece_of, take_block
 from oracles.scene import Prediction, Scene, pieces
 
 # Every device's result is its part of the whole; its own part is cut out of it; results are added up; each device goes
@@ -245,7 +245,7 @@ def _offset_sentence(scene: Scene, way: Way) -> str:
     layout = next((layout for layout in (way.result, *way.layouts) if any(layout)), ())
     axes = next(axes for axes in layout if axes)
     place = {scene.mesh.axes[:1]: "mesh row", scene.mesh.axes[1:]: "mesh column"}.get(axes, "shard")
-    wrong = sorted({_number(scene.mesh, axes, device) for device in _wrong_devices(scene, layout)} - {0})
+    wrong = sorted({piece_of(scene.mesh, axes, device) for device in _wrong_devices(scene, layout)} - {0})
     if not wrong:
         return f"every {place} used {place} 0's offset"
     return f"{place}{'' if len(wrong) == 1 else 's'} {spans(wrong)} used {place} 0's offset"
@@ -262,14 +262,6 @@ def _wrong_devices(scene: Scene, layout: Sharding) -> Iterator[int]:
     for device in range(scene.mesh.size):
         if bool(_part(wrong, layout, scene.mesh, device).any()):
             yield device
-
-
-def _number(mesh: Mesh, axes: tuple[str, ...], device: int) -> int:
-    coordinate = mesh.coordinate(device)
-    number = 0
-    for axis in axes:
-        number = number * mesh.sizes[axis] + coordinate[axis]
-    return number
 
 
 def spans(numbers: list[int]) -> str:

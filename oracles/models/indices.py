@@ -9,12 +9,11 @@ from functools import partial
 import torch
 
 from fuzz.ops.core import Moves
-from oracles.models.model import Hypothesis, always
+from oracles.models.model import SIGNIFICANDS, Hypothesis, always
 from oracles.models.outside import OUTSIDE, Outside, counted_from_start, run_outside, writes
 from oracles.scene import Scene
 from oracles.stages.numerics import round_significand
 
-SIGNIFICANDS = (24, 11, 8)  # f32, what a matrix unit keeps of it, bf16
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 

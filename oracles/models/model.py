@@ -10,6 +10,8 @@ import torch
 
 from oracles.scene import Prediction, Scene
 
+SIGNIFICANDS = (24, 11, 8)  # bits: f32, what a matrix unit keeps of it, bf16
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:

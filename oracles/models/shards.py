@@ -13,6 +13,7 @@ import torch
 
 from fuzz.case import Mesh, Sharding
 from oracles.models.model import Hypothesis, always, through
+from oracles.placement import piece_of
 from oracles.scene import Prediction, Scene, pieces
 
 
@@ -36,14 +37,6 @@ class Cut:
 
     def joined(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
         return torch.cat(list(parts), self.dim)
-
-    def piece_of(self, device: int) -> int:
-        """Which part a device holds."""
-        coordinate = self.mesh.coordinate(device)
-        number = 0
-        for axis in self.axes:
-            number = number * self.mesh.sizes[axis] + coordinate[axis]
-        return number
 
     def __str__(self) -> str:
         return f"dim {self.dim} over {', '.join(self.axes)}"
@@ -79,7 +72,10 @@ def _minor_first(whole: torch.Tensor, cut: Cut) -> torch.Tensor:
 
 def _own_part(whole: torch.Tensor, cut: Cut) -> dict[int, torch.Tensor]:
     parts = cut.parts(whole)
-    return {device: cut.joined([parts[cut.piece_of(device)]] * len(parts)) for device in range(cut.mesh.size)}
+    return {
+        device: cut.joined([parts[piece_of(cut.mesh, cut.axes, device)]] * len(parts))
+        for device in range(cut.mesh.size)
+    }
 
 
 def _only_first(whole: torch.Tensor, cut: Cut) -> torch.Tensor:

@@ -10,12 +10,11 @@ from functools import partial
 import torch
 
 from fuzz.ops.core import Accumulates, Moves, Selects
-from oracles.models.model import Hypothesis, always, through
+from oracles.models.model import SIGNIFICANDS, Hypothesis, always, through
 from oracles.models.outside import writes
 from oracles.scene import Scene, pieces
 from oracles.stages.numerics import round_significand
 
-SIGNIFICANDS = (24, 11, 8)  # f32, what a matrix unit keeps of it, bf16
 TILE = 32  # rows and columns of a tile of the TT chips; what a tensor does not fill is padding
 
 
