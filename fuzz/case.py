@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from fuzz.document import DocumentError, integer, integers, joined, mapping, parse, read_text, sequence, text, texts
 
 FORMAT = 1
 DTYPES = ("f32", "bf16", "i32", "i64", "bool")
@@ -32,7 +33,7 @@ PAYLOAD_KINDS = (
     "random",
 )
 MAX_ELEMENTS = 1 << 30
-MAX_FILE_BYTES = 1 << 20
+MAX_DEVICES = 1 << 12
 
 # One entry per tensor dim: the mesh axes that split it, major first; () is not split.
 Sharding = tuple[tuple[str, ...], ...]
@@ -44,7 +45,11 @@ class MeshfuzzError(Exception):
 
 
 class CaseError(MeshfuzzError):
-    """The case is not valid: its text, or its graph."""
+    """The case is not valid: its text, or its graph. `place` is the part at fault, like `inputs[0].shape`."""
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class Mesh:
             raise CaseError(f"mesh axes {self.axes} do not name the dims of shape {self.shape}")
         if not self.shape or any(size < 1 for size in self.shape):
             raise CaseError(f"mesh shape {self.shape} needs positive sizes")
+        if self.size > MAX_DEVICES:
+            raise CaseError(f"mesh shape {self.shape} has more than {MAX_DEVICES} devices")
 
     @classmethod
     def parse(cls, text: str) -> Mesh:
@@ -213,48 +220,58 @@ def replicated(rank: int) -> Sharding:
 
 
 def _check_graph(case: Case) -> None:
-    specs: dict[str, int | None] = {}
-    for value in case.inputs:
-        if value.name in specs:
-            raise CaseError(f"value {value.name!r} is defined twice")
-        _check_spec(value.name, value.spec)
-        if value.payload.kind not in PAYLOAD_KINDS:
-            raise CaseError(f"input {value.name!r}: unknown payload {value.payload.kind!r}; known: {PAYLOAD_KINDS}")
-        specs[value.name] = len(value.spec.shape)
-        _check_sharding(value.name, value.sharding, len(value.spec.shape), case.mesh)
-    for node in case.nodes:
-        if node.name in specs:
-            raise CaseError(f"value {node.name!r} is defined twice")
+    """Raises CaseError with the place at fault."""
+    ranks: dict[str, int | None] = {}
+    for number, value in enumerate(case.inputs):
+        place = f"inputs[{number}]"
+        if value.name in ranks:
+            raise CaseError(f"value {value.name!r} is defined twice", place)
+        _check_spec(value, place)
+        ranks[value.name] = len(value.spec.shape)
+        _check_sharding(value.name, value.sharding, len(value.spec.shape), case.mesh, place)
+    for number, node in enumerate(case.nodes):
+        place = f"nodes[{number}]"
+        if node.name in ranks:
+            raise CaseError(f"value {node.name!r} is defined twice", place)
         for operand in node.operands:
-            if operand not in specs:
-                raise CaseError(f"node {node.name!r}: operand {operand!r} is not defined before it")
-        specs[node.name] = None
+            if operand not in ranks:
+                raise CaseError(f"node {node.name!r}: operand {operand!r} is not defined before it", place)
+        ranks[node.name] = None
         if node.sharding is not None:
-            _check_sharding(node.name, node.sharding, None, case.mesh)
+            _check_sharding(node.name, node.sharding, None, case.mesh, place)
     if not case.outputs:
-        raise CaseError("a case needs at least one output")
-    for output in case.outputs:
-        if output.name not in specs:
-            raise CaseError(f"output {output.name!r} is not a value of the graph")
+        raise CaseError("a case needs at least one output", "outputs")
+    for number, output in enumerate(case.outputs):
+        place = f"outputs[{number}]"
+        if output.name not in ranks:
+            raise CaseError(f"output {output.name!r} is not a value of the graph", place)
         if output.sharding is not None:
-            _check_sharding(output.name, output.sharding, specs[output.name], case.mesh)
+            _check_sharding(output.name, output.sharding, ranks[output.name], case.mesh, place)
 
 
-def _check_spec(name: str, spec: TensorSpec) -> None:
+def _check_spec(value: Input, place: str) -> None:
+    name, spec, kind = value.name, value.spec, value.payload.kind
     if spec.dtype not in DTYPES:
-        raise CaseError(f"value {name!r}: unknown dtype {spec.dtype!r}; known: {DTYPES}")
+        raise CaseError(f"value {name!r}: unknown dtype {spec.dtype!r}; known: {DTYPES}", f"{place}.dtype")
     if any(size < 0 for size in spec.shape):
-        raise CaseError(f"value {name!r}: negative size in shape {spec.shape}")
+        raise CaseError(f"value {name!r}: negative size in shape {spec.shape}", f"{place}.shape")
     if spec.elements > MAX_ELEMENTS:
-        raise CaseError(f"value {name!r}: {spec.elements} elements are more than the limit of {MAX_ELEMENTS}")
+        raise CaseError(
+            f"value {name!r}: {spec.elements} elements are more than the limit of {MAX_ELEMENTS}", f"{place}.shape"
+        )
+    if kind not in PAYLOAD_KINDS:
+        raise CaseError(f"input {name!r}: unknown payload {kind!r}; known: {PAYLOAD_KINDS}", f"{place}.payload")
 
 
-def _check_sharding(name: str, sharding: Sharding, rank: int | None, mesh: Mesh) -> None:
+def _check_sharding(name: str, sharding: Sharding, rank: int | None, mesh: Mesh, place: str) -> None:
+    place = f"{place}.sharding"
     if rank is not None and len(sharding) != rank:
-        raise CaseError(f"value {name!r}: sharding {sharding} does not fit rank {rank}")
+        raise CaseError(f"value {name!r}: sharding {sharding} does not fit rank {rank}", place)
     axes = [axis for dim in sharding for axis in dim]
     if len(set(axes)) != len(axes) or not set(axes) <= set(mesh.axes):
-        raise CaseError(f"value {name!r}: sharding {sharding} must use each of the mesh axes {mesh.axes} at most once")
+        raise CaseError(
+            f"value {name!r}: sharding {sharding} must use each of the mesh axes {mesh.axes} at most once", place
+        )
 
 
 # --- plain data and YAML -------------------------------------------------------------------------------------------
@@ -304,101 +321,76 @@ def _plain_output(output: Output) -> dict[str, Any]:
     return plain
 
 
-def from_plain(data: object) -> Case:
-    """Build a case from parsed YAML. Raises CaseError naming the place of the first thing that does not fit."""
-    top = _mapping(data, "case", {"format", "mesh", "inputs", "nodes", "outputs"}, {"options"})
+def from_plain(data: object, place: str = "") -> Case:
+    """Build a case from plain data, the part at `place` of a document. Raises CaseError with the place at fault.
+
+    What is said about the case (`about`) is for people and for the corpus, and no part of it.
+    """
+    try:
+        return _read_case(data)
+    except (DocumentError, CaseError) as error:
+        raise CaseError(f"{error.place or 'case'}: {error}", joined(place, error.place)) from error
+
+
+def _read_case(data: object) -> Case:
+    top = mapping(data, "", {"format", "mesh", "inputs", "nodes", "outputs"}, {"options", "about"})
     if top["format"] != FORMAT:
-        raise CaseError(f"case: format {top['format']!r} is not {FORMAT}, the one this version reads")
-    mesh = _mapping(top["mesh"], "mesh", {"shape", "axes"})
-    options = _mapping(top.get("options", {}), "options", None)
+        raise DocumentError(f"format {top['format']!r} is not {FORMAT}, the one this version reads", "format")
+    mesh = mapping(top["mesh"], "mesh", {"shape", "axes"})
+    options = mapping(top.get("options", {}), "options", None)
     return Case(
-        mesh=Mesh(_integers(mesh["shape"], "mesh.shape"), _strings(mesh["axes"], "mesh.axes")),
-        inputs=tuple(_read_input(x, f"inputs[{i}]") for i, x in enumerate(_sequence(top["inputs"], "inputs"))),
-        nodes=tuple(_read_node(x, f"nodes[{i}]") for i, x in enumerate(_sequence(top["nodes"], "nodes"))),
-        outputs=tuple(_read_output(x, f"outputs[{i}]") for i, x in enumerate(_sequence(top["outputs"], "outputs"))),
-        options=tuple((key, _string(value, f"options.{key}")) for key, value in options.items()),
+        mesh=Mesh(integers(mesh["shape"], "mesh.shape"), texts(mesh["axes"], "mesh.axes")),
+        inputs=tuple(_read_input(x, f"inputs[{i}]") for i, x in enumerate(sequence(top["inputs"], "inputs"))),
+        nodes=tuple(_read_node(x, f"nodes[{i}]") for i, x in enumerate(sequence(top["nodes"], "nodes"))),
+        outputs=tuple(_read_output(x, f"outputs[{i}]") for i, x in enumerate(sequence(top["outputs"], "outputs"))),
+        options=tuple((key, text(value, f"options.{key}")) for key, value in options.items()),
     )
 
 
 def _read_input(data: object, where: str) -> Input:
-    fields = _mapping(data, where, {"name", "shape", "dtype", "payload", "sharding"})
-    recipe = _mapping(fields["payload"], f"{where}.payload", {"kind"}, {"low", "high", "dim", "seed"})
-    numbers = {key: _integer(value, f"{where}.payload.{key}") for key, value in recipe.items() if key != "kind"}
+    fields = mapping(data, where, {"name", "shape", "dtype", "payload", "sharding"})
+    recipe = mapping(fields["payload"], f"{where}.payload", {"kind"}, {"low", "high", "dim", "seed"})
+    numbers = {key: integer(value, f"{where}.payload.{key}") for key, value in recipe.items() if key != "kind"}
     return Input(
-        name=_string(fields["name"], f"{where}.name"),
-        spec=TensorSpec(_integers(fields["shape"], f"{where}.shape"), _string(fields["dtype"], f"{where}.dtype")),
-        payload=Payload(_string(recipe["kind"], f"{where}.payload.kind"), **numbers),
+        name=text(fields["name"], f"{where}.name"),
+        spec=TensorSpec(integers(fields["shape"], f"{where}.shape"), text(fields["dtype"], f"{where}.dtype")),
+        payload=Payload(text(recipe["kind"], f"{where}.payload.kind"), **numbers),
         sharding=_read_sharding(fields["sharding"], f"{where}.sharding"),
     )
 
 
 def _read_node(data: object, where: str) -> Node:
-    fields = _mapping(data, where, {"name", "op", "operands"}, {"attributes", "sharding"})
-    attributes = _mapping(fields.get("attributes", {}), f"{where}.attributes", None)
+    fields = mapping(data, where, {"name", "op", "operands"}, {"attributes", "sharding"})
+    attributes = mapping(fields.get("attributes", {}), f"{where}.attributes", None)
     return Node(
-        name=_string(fields["name"], f"{where}.name"),
-        op=_string(fields["op"], f"{where}.op"),
-        operands=_strings(fields["operands"], f"{where}.operands"),
+        name=text(fields["name"], f"{where}.name"),
+        op=text(fields["op"], f"{where}.op"),
+        operands=texts(fields["operands"], f"{where}.operands"),
         attributes=tuple(sorted((k, _attribute(v, f"{where}.attributes.{k}")) for k, v in attributes.items())),
         sharding=_read_sharding(fields["sharding"], f"{where}.sharding") if "sharding" in fields else None,
     )
 
 
 def _read_output(data: object, where: str) -> Output:
-    fields = _mapping(data, where, {"name"}, {"sharding"})
+    fields = mapping(data, where, {"name"}, {"sharding"})
     sharding = _read_sharding(fields["sharding"], f"{where}.sharding") if "sharding" in fields else None
-    return Output(_string(fields["name"], f"{where}.name"), sharding)
+    return Output(text(fields["name"], f"{where}.name"), sharding)
 
 
 def _read_sharding(data: object, where: str) -> Sharding:
-    return tuple(_strings(axes, f"{where}[{i}]") for i, axes in enumerate(_sequence(data, where)))
-
-
-def _mapping(data: object, where: str, required: set[str] | None, optional: Iterable[str] = ()) -> Mapping[str, object]:
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise CaseError(f"{where}: expected a mapping with text keys")
-    if required is not None:
-        if missing := required - set(data):
-            raise CaseError(f"{where}: missing {sorted(missing)}")
-        if unknown := set(data) - required - set(optional):
-            raise CaseError(f"{where}: unknown keys {sorted(unknown)}")
-    return data
-
-
-def _sequence(data: object, where: str) -> list[object]:
-    if not isinstance(data, list):
-        raise CaseError(f"{where}: expected a list")
-    return data
-
-
-def _string(data: object, where: str) -> str:
-    if not isinstance(data, str):
-        raise CaseError(f"{where}: expected text, got {data!r}")
-    return data
-
-
-def _integer(data: object, where: str) -> int:
-    if isinstance(data, bool) or not isinstance(data, int):
-        raise CaseError(f"{where}: expected a whole number, got {data!r}")
-    return data
-
-
-def _strings(data: object, where: str) -> tuple[str, ...]:
-    return tuple(_string(item, f"{where}[{i}]") for i, item in enumerate(_sequence(data, where)))
-
-
-def _integers(data: object, where: str) -> tuple[int, ...]:
-    return tuple(_integer(item, f"{where}[{i}]") for i, item in enumerate(_sequence(data, where)))
+    return tuple(texts(axes, f"{where}[{i}]") for i, axes in enumerate(sequence(data, where)))
 
 
 def _attribute(data: object, where: str) -> Attribute:
     if isinstance(data, list):
-        return _integers(data, where)
-    if data is None or isinstance(data, bool | int | str):
+        return integers(data, where)
+    if data is None or isinstance(data, bool | str):
         return data
+    if isinstance(data, int):
+        return integer(data, where)
     if isinstance(data, float) and math.isfinite(data):
         return data
-    raise CaseError(f"{where}: expected a finite number, text, a truth value or a list of whole numbers")
+    raise DocumentError("expected a finite number, text, a truth value or a list of whole numbers", where)
 
 
 def dump(case: Case) -> str:
@@ -410,34 +402,23 @@ def dump(case: Case) -> str:
 def load(path: Path) -> Case:
     """Read a case file. Raises CaseError in one line for unreadable, broken, hostile or tampered text."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise CaseError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a case")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CaseError(f"{path}: cannot be read ({error})") from error
-    return loads(text, str(path))
+        content = read_text(path)
+    except DocumentError as error:
+        raise CaseError(f"{path}: {error}") from error
+    return loads(content, str(path))
 
 
-def loads(text: str, where: str = "case") -> Case:
+def loads(content: str, where: str = "case") -> Case:
     """Parse YAML text. A digest in the first line, if present, must match."""
     try:
-        case = from_plain(yaml.load(text, Loader=_Loader))
-    except yaml.YAMLError as error:
-        raise CaseError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise CaseError(f"{where}: nested too deeply") from error
+        document = parse(content)
+    except DocumentError as error:
+        raise CaseError(f"{where}:{error.place + ':' if error.place else ''} {error}") from error
+    try:
+        case = from_plain(document.data)
     except CaseError as error:
-        raise CaseError(f"{where}: {error}") from error
-    first = text.split("\n", 1)[0].split()
+        raise CaseError(f"{where}:{document.located(error.place)}: {error}", error.place) from error
+    first = content.split("\n", 1)[0].split()
     if first[:2] == ["#", "case"] and first[2:] != [case.digest]:
         raise CaseError(f"{where}: digest mismatch: the file says {' '.join(first[2:])}, its content is {case.digest}")
     return case
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe loading without aliases, which have no use in a case and let a small file expand without limit."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed in a case")
-        return super().compose_node(parent, index)

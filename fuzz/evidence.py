@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What narrows the blame for a finding, as plain data: boundaries between passing and failing, and controls."""
+"""What narrows the blame for a finding, as plain data: boundaries between passing and failing, controls, neighbours."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fuzz.case import Case, from_plain, to_plain
 from oracles.outcome import Verdict
 
 DIVISORS = (2, 4, 8, 16, 32)  # shards, lanes, tiles
@@ -114,3 +115,18 @@ class Control:
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Control:
         return cls(data["name"], Verdict(data["verdict"]), data["detail"])
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A case like a reduced one that fails as it does: a fix of the one may leave the other."""
+
+    why: str  # what is different, for example: dim 0 of x0 = 8, or: as it was found
+    case: Case
+
+    def to_plain(self) -> dict[str, Any]:
+        return {"why": self.why, "case": to_plain(self.case)}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Neighbour:
+        return cls(data["why"], from_plain(data["case"]))

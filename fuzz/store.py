@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fuzz.case import Case, MeshfuzzError, dump, loads
-from fuzz.evidence import Boundary, Control
+from fuzz.evidence import Boundary, Control, Neighbour
 from fuzz.signature import signature
 from fuzz.triage import Pattern, bucket_id
 from oracles.explanation import Explanation
@@ -29,7 +29,7 @@ from oracles.localisation import Localisation
 from oracles.outcome import FAILING, Outcome, Verdict
 
 DATABASE = "campaign.db"
-FORMAT = 3
+FORMAT = 4
 SKIPPED = "SKIPPED"  # in place of a verdict: the case was drawn, matched a known bucket's pattern and was not run
 
 _SCHEMA = """
@@ -110,6 +110,7 @@ class Finding:
     explanation: Explanation | None = None  # of wrong numbers; None: not tried
     boundaries: tuple[Boundary, ...] = ()
     controls: tuple[Control, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()  # failed too when the boundaries were searched
     count: int = 0  # failing cases in the bucket, the first one included; derived, not stored
 
     @property
@@ -137,6 +138,7 @@ class Finding:
             "explanation": None if self.explanation is None else self.explanation.to_plain(),
             "boundaries": [boundary.to_plain() for boundary in self.boundaries],
             "controls": [control.to_plain() for control in self.controls],
+            "neighbours": [neighbour.to_plain() for neighbour in self.neighbours],
             "scripts": [[s.form, s.path, s.proven, s.detail] for s in self.scripts],
             "count": self.count,
         }
@@ -158,6 +160,7 @@ class Finding:
             explanation=Explanation.from_plain(plain) if (plain := data["explanation"]) else None,
             boundaries=tuple(Boundary.from_plain(plain) for plain in data["boundaries"]),
             controls=tuple(Control.from_plain(plain) for plain in data["controls"]),
+            neighbours=tuple(Neighbour.from_plain(plain) for plain in data["neighbours"]),
         )
 
 

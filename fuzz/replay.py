@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A case again, in a process of its own: what it does now, named as findings are."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fuzz.case import Case
+from fuzz.investigation import observed
+from fuzz.mechanism import mechanism
+from fuzz.pool import WORKER, Pool
+from oracles.outcome import MISMATCHING, Outcome, Verdict
+from oracles.targets.config import TargetConfig, TargetUnavailable
+
+# The TT plugin unpacks 0.4 GB at every start: in memory that takes one second, on a disk up to ten.
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 2 << 30  # bytes free, for a few processes that start at once
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """What runs a case: a target, and the Python that has it."""
+
+    config: TargetConfig
+    command: Sequence[str] = WORKER
+    deadline: float = 60.0  # seconds per case
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a case does now."""
+
+    outcome: Outcome
+    bucket: str = ""  # of a failing case: the key of the finding that it would be, unreduced
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome.verdict is Verdict.PASS
+
+    def to_plain(self) -> dict[str, Any]:
+        return {"verdict": str(self.outcome.verdict), "bucket": self.bucket, "message": self.outcome.message}
+
+
+def replay(case: Case, runner: Runner) -> Replay:
+    """Run a case once, in a fresh process that ends with it. What cannot start is an outcome ENV, not an error."""
+    with tempfile.TemporaryDirectory(prefix="meshfuzz-replay-", dir=_scratch()) as folder:
+        try:
+            with Pool(runner.config, Path(folder), workers=1, deadline=runner.deadline, command=runner.command) as pool:
+                outcome = observed(pool.run, case)
+                if not outcome.verdict.failing:
+                    return Replay(outcome)
+                explanation = pool.explain(case) if outcome.verdict in MISMATCHING else None
+                return Replay(outcome, mechanism(case, outcome, explanation))
+        except TargetUnavailable as error:
+            return Replay(Outcome(Verdict.ENV, "start", str(error)))
+
+
+def _scratch() -> Path | None:
+    """A folder in memory where there is room; None: where temporary files normally are."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED else None
