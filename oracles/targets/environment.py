@@ -72,7 +72,7 @@ def plugin_version(path: Path) -> str:
         folder = _module_folder(module)
         if folder is not None and (folder / name).resolve() == path:
             return f"{distribution} {importlib.metadata.version(distribution)}"
-    return f"{path.name} {_digest(path)}"
+    return f"{path.name} {file_digest(path)}"
 
 
 def _module_folder(module: str) -> Path | None:
@@ -128,7 +128,7 @@ def prepare_compile_only(plugin: Path, topology: Mesh) -> Path:
     prepared = folder / f"{topology}.ttsys"
     if prepared.exists():
         return prepared
-    with _writable_cache(folder), _locked(folder / "lock"):
+    with _writable_cache(folder), locked(folder / "lock"):
         if not prepared.exists():
             _prepare(plugin, topology, prepared)
     return prepared
@@ -146,12 +146,17 @@ def discard_assets(temporary: Path) -> None:
 
 def cache_folder(plugin: Path) -> Path:
     """Where prepared files of exactly this plugin are: a descriptor is of no use to another version."""
+    return cache_root() / file_digest(plugin)
+
+
+def cache_root() -> Path:
+    """Where everything is that can be made again: below XDG_CACHE_HOME, or ~/.cache."""
     configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    root = configured if configured.is_absolute() else Path.home() / ".cache"
-    return root / "meshfuzz" / _digest(plugin)
+    return (configured if configured.is_absolute() else Path.home() / ".cache") / "meshfuzz"
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """16 hex digits of the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
@@ -168,7 +173,7 @@ def _writable_cache(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the lock file. The kernel releases it with the process, so a killed holder blocks nobody."""
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
