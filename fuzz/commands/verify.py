@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`meshfuzz verify`: is it fixed, and can the workaround go?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from fuzz.commands.options import dir_option, target_config, target_options
+from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text
+from fuzz.settings import Settings, UsageError
+from oracles.targets.config import TargetConfig
+
+if TYPE_CHECKING:
+    from fuzz.replay import Runner
+    from fuzz.verify import Subject
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--all", "every", is_flag=True, help="Verify every finding of the folder and every regression.")
+@target_options
+@dir_option
+@click.option(
+    "--corpus",
+    default="corpus",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder with regressions/ and workarounds.yaml.",
+)
+@click.option(
+    "--workers",
+    default=2,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Failures verified at once; each run is a process that takes up to 2 GB.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the result as JUnit XML, too; default: nowhere.",
+)
+@click.pass_context
+def verify(
+    context: click.Context,
+    /,
+    ids: tuple[str, ...],
+    every: bool,
+    target: str,
+    mock: str,
+    plugin: str | None,
+    deadline: float,
+    directory: Path,
+    corpus: Path,
+    workers: int,
+    as_json: bool,
+    junit: Path | None,
+) -> int:
+    """Run findings and regressions again, in fresh processes, and say which are fixed.
+
+    FIXED takes three passes (ten of a flaky finding) and a pass of every neighbour that was seen to fail.
+
+    Exit code 0 if all are FIXED, 1 if any is not, 3 if none could run.
+    """
+    if bool(ids) == every:
+        raise UsageError("say which: IDs of findings or regressions, or --all")
+    from fuzz.replay import Runner
+
+    given = {
+        name: context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("directory", "corpus")
+    }
+    wanted = _subjects(directory, given["directory"], corpus, given["corpus"])
+    chosen = wanted if every else _chosen(wanted, ids)
+    config = target_config(target, mock, plugin, tuple(subject.case.mesh for subject in chosen))
+    return _verify(chosen, Runner(config, deadline=deadline), workers, as_json, junit)
+
+
+def _subjects(directory: Path, needs_campaign: bool, corpus: Path, needs_corpus: bool) -> list[Subject]:
+    """What there is to verify; a folder that was asked for by name must be there. Raises StoreError, CorpusError."""
+    from fuzz.corpus import REGRESSIONS, entries
+    from fuzz.store import DATABASE, Store
+    from fuzz.verify import subjects
+
+    findings, kind, regressions = [], "", corpus / REGRESSIONS
+    if needs_campaign or (directory / DATABASE).is_file():
+        with Store.open(directory) as store:
+            findings, kind = store.findings(), Settings.from_plain(store.settings["settings"]).target.kind
+    known = list(entries(regressions)) if needs_corpus or regressions.is_dir() else []
+    return subjects(findings, known, kind)
+
+
+def _chosen(subjects: Sequence[Subject], ids: Sequence[str]) -> list[Subject]:
+    """The subjects whose ids begin so, in the order given. Raises UsageError."""
+    chosen: dict[str, Subject] = {}
+    for name in ids:
+        found = [subject for subject in subjects if subject.id.startswith(name)]
+        if len(found) != 1:
+            raise UsageError(f"{'no' if not found else 'more than one'} finding or regression {name!r}")
+        chosen[name] = found[0]
+    return list({subject.id: subject for subject in chosen.values()}.values())
+
+
+def _verify(chosen: Sequence[Subject], runner: Runner, workers: int, as_json: bool, junit: Path | None) -> int:
+    from fuzz.report.junit import junit_xml
+    from fuzz.report.progress import counted
+    from fuzz.report.verification import verification_plain, verification_suite, verification_text
+    from fuzz.verify import Status
+    from fuzz.verify import verify as verifications
+    from oracles.targets.environment import prepare
+
+    where = _where(runner.config)
+    prepare(runner.config)
+    running = counted(
+        verifications(chosen, runner, workers), len(chosen), lambda each: f"{each.subject.id} {each.status}"
+    )
+    order = [subject.id for subject in chosen]
+    done = sorted(running, key=lambda each: order.index(each.subject.id))
+    if junit is not None:
+        junit.write_text(junit_xml([verification_suite(done)]), encoding="utf-8")
+    show_text(verification_text(done, where), verification_plain(done, where) if as_json else None)
+    statuses = {each.status for each in done}
+    if done and statuses == {Status.NOT_RUN}:
+        return ENVIRONMENT
+    return NOTHING_NEW if statuses <= {Status.FIXED} else FINDINGS
+
+
+def _where(config: TargetConfig) -> str:
+    """The target and the version of what it is made of: a verdict holds for no other. Raises TargetUnavailable."""
+    from oracles.targets.environment import check_plugin, find_tt_plugin, plugin_version, versions
+
+    if config.kind == "tt":
+        return f"{config}, {plugin_version(find_tt_plugin(config.plugin))}"
+    if config.kind == "plugin":
+        return f"{config}, {plugin_version(check_plugin(Path(str(config.plugin))))}"
+    package = "torch_xla" if config.kind == "torchxla" else "jaxlib"
+    return f"{config}, {package} {versions().get(package, 'of unknown version')}"
