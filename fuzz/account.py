@@ -35,6 +35,7 @@ class Summary:
     unavailable: str  # why the target went away; empty normally
     findings: tuple[Finding, ...]
     new: int  # findings of this run
+    fixed: tuple[str, ...]  # regressions of the corpus that pass
     pending: int  # failing cases not investigated
     counts: Counter[str]
     messages: dict[str, list[tuple[str, int]]]  # per verdict of EXPLAINED: what was said, and how often
@@ -53,6 +54,7 @@ class Summary:
             "unavailable": self.unavailable,
             "findings": [finding.to_plain() for finding in self.findings],
             "new": self.new,
+            "fixed": list(self.fixed),
             "pending": self.pending,
             "counts": dict(self.counts),
             "messages": self.messages,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from fuzz.case import Case
-from fuzz.evidence import Boundary
+from fuzz.evidence import Boundary, Neighbour
 from fuzz.vary import Variation, reach, variations
 
 MAX_RUNS = 60
@@ -22,6 +22,7 @@ NEAR = 8  # how far from a value that no case has others are tried: dims split o
 TIMED = 1024  # elements from which on the time of a run says something about larger ones
 NOISE = 0.5  # seconds that a run may take longer for reasons of its machine
 PATIENCE = 20.0  # seconds a run may be expected to take
+NEIGHBOURS = 6  # kept: each costs a run whenever a fix is verified
 GIVE_UP = 3  # values between two neighbours that neither pass nor fail
 # Below this, any number that grows with the case looks like a limit of its own.
 TELLING_REACH = 64
@@ -92,6 +93,20 @@ def boundaries(
         found.insert(0, derived)
     # Stable: what separates passing from failing first.
     return tuple(sorted(found, key=lambda boundary: boundary.largest_passing is None))
+
+
+def failing_neighbours(case: Case, found: Iterable[Boundary], *, devices: int = 8) -> tuple[Neighbour, ...]:
+    """Cases that failed when these boundaries of a case were searched, the farthest and the nearest of each number."""
+    known = {boundary.what: boundary for boundary in found}
+    near: list[Neighbour] = []
+    far: list[Neighbour] = []
+    for variation in variations(case.live(), devices):
+        boundary = known.get(variation.what)
+        failing = [] if boundary is None else [value for value, fails in boundary.samples if fails]
+        values = sorted(set(failing) - {variation.value}, key=lambda value: abs(value - variation.value))
+        for kept, chosen in ((far, values[-1:]), (near, values[:-1][:1])):
+            kept += [Neighbour(f"{variation.what} = {v}", other) for v in chosen if (other := variation.at(v))]
+    return tuple((far + near)[:NEIGHBOURS])
 
 
 def _elements(case: Case) -> int:

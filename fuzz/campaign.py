@@ -23,9 +23,12 @@ from typing import Any
 
 from fuzz.account import EXPLAINED, Snapshot, Summary
 from fuzz.case import Case, CaseError, dump
+from fuzz.corpus import Entry
+from fuzz.coverage import features
 from fuzz.elsewhere import Elsewhere, other_targets
 from fuzz.examination import examined
 from fuzz.investigation import Reduce, Run, Start, investigate, merged, starting_point, unreduced
+from fuzz.known import as_known, known_findings, numbered
 from fuzz.localisation import localised
 from fuzz.pool import WORKER, Pool
 from fuzz.settings import Budget, Settings
@@ -65,10 +68,13 @@ def run_campaign(
     budget: Budget,
     tools: Tools,
     *,
+    corpus: Sequence[Entry] = (),
     resume: bool = False,
     display: Display | None = None,
 ) -> Summary:
     """Run until the budget is spent or Ctrl-C. With `resume`, the folder's campaign goes on with these settings.
+
+    The corpus runs first: what fails in it as it is known to is no news, and is not investigated.
 
     Raises FolderBusy, StoreError, and TargetUnavailable if no worker ever starts.
     """
@@ -88,7 +94,7 @@ def run_campaign(
             elsewhere = Elsewhere(
                 other_targets(settings.target), directory / "elsewhere", open_pool=_opener(settings, tools)
             )
-            campaign = Campaign(settings, budget, store, pool, elsewhere.runs, executor, tools)
+            campaign = Campaign(settings, budget, store, pool, elsewhere.runs, executor, tools, corpus)
             unavailable = ""
             try:
                 with pool, elsewhere, (display or _no_display)(campaign.snapshot):
@@ -129,6 +135,7 @@ class Campaign:
         others: Mapping[str, Run],
         executor: ThreadPoolExecutor,
         tools: Tools,
+        corpus: Sequence[Entry],
     ) -> None:
         self._settings = settings
         self._budget = budget
@@ -137,6 +144,7 @@ class Campaign:
         self._others = others
         self._executor = executor
         self._tools = tools
+        self._corpus = numbered(corpus, settings.target)
         self._began = time.monotonic()
         self._lock = threading.Lock()
         store.reopen()
@@ -154,6 +162,7 @@ class Campaign:
         for finding in self._known():
             if finding.state is State.REDUCED and not finding.scripts:
                 self._publish(finding)
+        self._replay_corpus()
         recorded = self._store.recorded()
         first = next(index for index in range(len(recorded) + 1) if index not in recorded) // ROUND * ROUND
         if recorded.isdisjoint(range(first, first + ROUND)):
@@ -191,6 +200,11 @@ class Campaign:
             unavailable=unavailable,
             findings=tuple(store.findings()),
             new=self._new,
+            fixed=tuple(
+                entry.name
+                for number, entry in self._corpus.items()
+                if entry.is_regression and store.verdict(number) == Verdict.PASS
+            ),
             pending=len(store.pending()),
             counts=store.counts(),
             messages={str(verdict): said for verdict in EXPLAINED if (said := store.messages(verdict))},
@@ -202,10 +216,24 @@ class Campaign:
     def _time_is_up(self) -> bool:
         return self._budget.seconds is not None and time.monotonic() - self._began >= self._budget.seconds
 
+    def _replay_corpus(self) -> None:
+        """Run what is kept and was not run yet. What fails otherwise than it is known to stays pending."""
+        recorded = self._store.recorded()
+        todo = [(number, entry.case) for number, entry in self._corpus.items() if number not in recorded]
+        for future in [self._executor.submit(self._run_case, number, case) for number, case in todo]:
+            future.result()
+        for finding in known_findings(self._store.pending(), self._corpus):
+            self._add(finding, news=False)
+        # Seeds come down to regressions: after them.
+        for record in self._store.pending():
+            entry = self._corpus.get(record.number)
+            if entry is not None and as_known(entry, record) and entry.about.bucket in self._findings:
+                self._store.assign(record.number, entry.about.bucket, absorbed=True)
+
     # --- running cases ------------------------------------------------------------------------------------------------
 
     def _round(self, indices: Sequence[int]) -> None:
-        reduced = [f for f in self._findings.values() if f.state in (State.REDUCED, State.PROVEN)]
+        reduced = [f for f in self._findings.values() if f.state in (State.KNOWN, State.REDUCED, State.PROVEN)]
         tried = self._store.tried(indices[0] if indices else 0)
         avoided = {f.id for f in reduced if _worth_avoiding(*tried.get(f.id, (0, 0)))}
         futures: list[Future[None]] = []
@@ -242,12 +270,13 @@ class Campaign:
         digest = hashlib.sha256(f"{self._settings.seed}:{index}".encode()).digest()
         return int.from_bytes(digest[:4], "big") < self._settings.revisit * (1 << 32)
 
-    def _run_case(self, index: int, case: Case, patterns: tuple[str, ...]) -> None:
+    def _run_case(self, index: int, case: Case, patterns: tuple[str, ...] = ()) -> None:
         if self._time_is_up():
             return
         self._store.running(index, case)
         outcome = self._pool.run(case)
-        self._store.record(index, case.digest, outcome, patterns)
+        ran = outcome.verdict not in (Verdict.ENV, Verdict.INVALID)
+        self._store.record(index, case.digest, outcome, patterns, features(case) if ran else ())
         self._count(outcome.verdict)
 
     def _count(self, verdict: str) -> None:
@@ -271,7 +300,10 @@ class Campaign:
         list(self._executor.map(self._publish, [self._findings[key] for key in sorted(changed)]))
 
     def _start(self, record: Record) -> Start:
-        case = self._tools.sample(self._settings.space, self._settings.seed, record.number)
+        if (entry := self._corpus.get(record.number)) is not None:
+            case = entry.case
+        else:
+            case = self._tools.sample(self._settings.space, self._settings.seed, record.number)
         if case.digest != record.digest:
             raise StoreError(
                 f"case {record.number} is not what it was when {self._store.directory} recorded it: the strategies "
@@ -310,19 +342,19 @@ class Campaign:
             with self._lock:
                 self._active[activity] -= 1
 
-    def _add(self, finding: Finding) -> str | None:
+    def _add(self, finding: Finding, *, news: bool = True) -> str | None:
         """Take a finding in. Returns its key if the case that speaks for the bucket is a new one."""
         known = self._findings.get(finding.key)
         both = finding if known is None else merged(known, finding)
         with self._lock:
             self._findings[finding.key] = both
-            self._new += known is None
+            self._new += known is None and news
         self._store.put_finding(both, counted=finding.first)
         return None if known is not None and both.reduced == known.reduced else finding.key
 
     def _publish(self, finding: Finding) -> None:
         """Write the case of a finding, and if it is reduced find the guilty pass, examine it and write its scripts."""
-        if finding.state is State.NEW:
+        if finding.state in (State.NEW, State.KNOWN):
             return
         path = self._store.directory / "cases" / f"{finding.id}.yaml"
         path.write_text(dump(finding.case), encoding="utf-8")

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from fuzz.case import MeshfuzzError
-from fuzz.commands import about, findings, run, scripts, verify
+from fuzz.commands import about, corpus, findings, run, scripts, verify
 from fuzz.commands.output import ENVIRONMENT, INTERRUPTED, NOTHING_NEW, USAGE
 from oracles.targets.config import TargetUnavailable
 
@@ -34,6 +34,7 @@ for command in (
     findings.reduce_command,
     scripts.emit,
     scripts.prove,
+    corpus.corpus,
     verify.verify,
     about.faults,
     about.demo,

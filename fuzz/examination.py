@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from fuzz.boundary import boundaries
+from fuzz.boundary import boundaries, failing_neighbours
 from fuzz.case import Case
 from fuzz.controls import LEVELS, controls
 from fuzz.investigation import Run, observed
@@ -18,18 +18,22 @@ from oracles.targets.config import TargetConfig
 
 
 def examined(finding: Finding, config: TargetConfig, run: Run, others: Mapping[str, Run]) -> Finding:
-    """The finding with its boundaries and controls. Raises what `run` raises.
+    """The finding with its boundaries, failing neighbours and controls. Raises what `run` raises.
 
     `others` runs cases on other targets, by name.
     """
     if finding.controls or consistent(finding.case) is None:  # a target may fail on a graph that torch rejects
         return finding
-    outcome = finding.outcome
-    return replace(
-        finding,
-        boundaries=boundaries(finding.case, _fails(outcome, run), devices=config.topology.size),
-        controls=controls(finding.case, outcome, run, others, levels=LEVELS if config.kind == "tt" else ()),
-    )
+    found = controls(finding.case, finding.outcome, run, others, levels=LEVELS if config.kind == "tt" else ())
+    return replace(bounded(finding, config, run), controls=found)
+
+
+def bounded(finding: Finding, config: TargetConfig, run: Run) -> Finding:
+    """The finding with its boundaries and the neighbours that fail. Raises CaseError, and what `run` raises."""
+    devices = config.topology.size
+    found = boundaries(finding.case, _fails(finding.outcome, run), devices=devices)
+    near = failing_neighbours(finding.case, found, devices=devices)
+    return replace(finding, boundaries=found, neighbours=finding.neighbours + near)
 
 
 def _fails(outcome: Outcome, run: Run) -> Callable[[Case], bool | None]:

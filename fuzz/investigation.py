@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from fuzz.case import Case, CaseError, dump
+from fuzz.evidence import Neighbour
 from fuzz.mechanism import blame_op, blame_resharding, mechanism
 from fuzz.reduce.order import complexity
 from fuzz.reduce.passes.graph import feed
@@ -99,7 +100,15 @@ def investigate(start: Start, run: Run, reduce: Reduce, explain: Explain) -> Fin
     found = _finding(start, wanted, of, State.REDUCED, case, final)
     explanation = explain(case) if final.verdict in MISMATCHING else None
     key = mechanism(case, final, explanation)
-    return replace(found, key=key, runs=reduction.runs, minimal=reduction.minimal, explanation=explanation)
+    before = () if start.case == case else (Neighbour("before it was reduced", start.case),)
+    return replace(
+        found,
+        key=key,
+        runs=reduction.runs,
+        minimal=reduction.minimal,
+        explanation=explanation,
+        neighbours=before,
+    )
 
 
 def _deeper(case: Case, outcome: Outcome, run: Run, reduce: Reduce) -> tuple[Case, Outcome]:

@@ -29,6 +29,7 @@ class Settings:
     deadline: float = 60.0  # seconds per case
     memory_limit: int = 4 << 30  # bytes of a worker before it is replaced
     revisit: float = 0.1  # share of the cases with a known bucket's pattern that run all the same
+    corpus: str = ""  # folder whose cases run first; empty: none
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self) | {"target": self.target.to_plain()}

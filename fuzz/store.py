@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fuzz.case import Case, MeshfuzzError, dump, loads
+from fuzz.coverage import Feature
 from fuzz.evidence import Boundary, Control, Neighbour
 from fuzz.signature import signature
 from fuzz.triage import Pattern, bucket_id
@@ -49,6 +50,15 @@ CREATE TABLE cases (
     absorbed INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX cases_by_bucket ON cases (bucket);
+CREATE TABLE coverage (
+    op TEXT NOT NULL,
+    dtype TEXT NOT NULL,
+    sharding TEXT NOT NULL,
+    boundary INTEGER NOT NULL,
+    cases INTEGER NOT NULL,
+    failing INTEGER NOT NULL,
+    PRIMARY KEY (op, dtype, sharding, boundary)
+);
 CREATE TABLE findings (
     key TEXT PRIMARY KEY,
     first INTEGER NOT NULL,
@@ -68,6 +78,7 @@ class FolderBusy(MeshfuzzError):
 class State(StrEnum):
     """How far a finding has come."""
 
+    KNOWN = "known"  # a regression of the corpus that fails as it did; not looked at again
     NEW = "new"  # not reduced yet: the time was up
     FLAKY = "flaky"  # does not fail every time, so not reduced
     REDUCED = "reduced"
@@ -266,8 +277,18 @@ class Store:
     def _running_path(self, number: int) -> Path:
         return self.directory / "cases" / f"running-{number:07}.yaml"
 
-    def record(self, number: int, digest: str, outcome: Outcome, patterns: tuple[str, ...] = ()) -> None:
-        """The result of one case. `patterns`: ids of the findings known when it was drawn whose pattern it has."""
+    def record(
+        self,
+        number: int,
+        digest: str,
+        outcome: Outcome,
+        patterns: tuple[str, ...] = (),
+        features: Iterable[Feature] = (),
+    ) -> None:
+        """The result of one case, and what it exercised. Numbers below zero are cases of the corpus.
+
+        `patterns`: ids of the findings known when it was drawn whose pattern it has.
+        """
         kept = outcome.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED, Verdict.INVALID)
         row = (
             number,
@@ -287,6 +308,11 @@ class Store:
                 " (number, digest, verdict, stage, signature, message, seconds, patterns, stages, outcome)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
+            )
+            self._database.executemany(
+                "INSERT INTO coverage VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE"
+                " SET cases = cases + 1, failing = failing + excluded.failing",
+                [(*feature, outcome.verdict.failing) for feature in features],
             )
         self._running_path(number).unlink(missing_ok=True)
 
@@ -329,6 +355,16 @@ class Store:
             for stage, said in json.loads(text).items():
                 told.setdefault(stage, Counter())[said] += 1
         return told
+
+    def coverage(self) -> dict[Feature, tuple[int, int]]:
+        """What was exercised -> cases that did, and how many of them failed."""
+        rows = self._query("SELECT * FROM coverage ORDER BY op, dtype, sharding, boundary")
+        return {Feature(*fields): (cases, failing) for *fields, cases, failing in rows}
+
+    def verdict(self, number: int) -> str:
+        """Of one recorded case; empty if it is not."""
+        rows = self._query("SELECT verdict FROM cases WHERE number = ?", (number,))
+        return rows[0][0] if rows else ""
 
     def tried(self, before: int) -> dict[str, tuple[int, int]]:
         """Per finding id: cases that had its pattern when they ran, and how many of them failed.

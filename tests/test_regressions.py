@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reduced findings still say what they said: same verdict, same bucket, on the plugin version they were found with.
 
-A fixed plugin makes these fail, which is news: move the case to where fixed ones are kept and drop its script.
+A fixed plugin makes these fail, which is news: `meshfuzz verify` says what is fixed, and then the entry can go.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from fuzz.case import Mesh, load
+from fuzz.case import Mesh
+from fuzz.corpus import Entry, load_entry
+from fuzz.investigation import observed
 from fuzz.mechanism import mechanism
-from fuzz.ops import specs
 from fuzz.pool import Pool
-from fuzz.triage import bucket_id
+from fuzz.signature import signature
 from oracles.outcome import MISMATCHING
 from oracles.targets.config import TargetConfig
 
 FOLDER = Path(__file__).parents[1] / "corpus" / "regressions"
-BUCKETS: dict[str, str] = yaml.safe_load((FOLDER / "buckets.yaml").read_text())
+ENTRIES = {path.stem: load_entry(path) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +28,33 @@ def tt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
         yield pool
 
 
-def test_every_case_has_a_bucket_and_every_bucket_a_case() -> None:
-    assert BUCKETS
-    assert {path.stem for path in FOLDER.glob("*.yaml")} - {"buckets"} == set(BUCKETS)
+@pytest.fixture(params=sorted(ENTRIES))
+def entry(request: pytest.FixtureRequest) -> Entry:
+    return ENTRIES[request.param]
 
 
 def test_no_two_cases_are_one_bucket() -> None:
-    assert len(set(BUCKETS.values())) == len(BUCKETS)
+    assert len({entry.about.bucket for entry in ENTRIES.values()}) == len(ENTRIES) > 0
 
 
-@pytest.mark.parametrize("name", sorted(BUCKETS))
-def test_the_case_is_valid_and_small(name: str) -> None:
-    case = load(FOLDER / f"{name}.yaml")
-    assert specs(case)
-    assert len(case.nodes) <= 3
+def test_the_file_is_named_after_the_bucket(entry: Entry) -> None:
+    assert entry.is_regression
+
+
+def test_the_case_is_small(entry: Entry) -> None:
+    assert len(entry.case.nodes) <= 3
 
 
 @pytest.mark.tt
-@pytest.mark.parametrize("name", sorted(BUCKETS))
-def test_the_case_still_fails_in_its_bucket(tt: Pool, name: str) -> None:
-    case = load(FOLDER / f"{name}.yaml")
-    outcome = tt.run(case)
-    explanation = tt.explain(case) if outcome.verdict in MISMATCHING else None
-    assert mechanism(case, outcome, explanation) == BUCKETS[name]
-    assert bucket_id(BUCKETS[name]) == name
+def test_the_case_still_fails_in_its_bucket(tt: Pool, entry: Entry) -> None:
+    outcome = observed(tt.run, entry.case)
+    explanation = tt.explain(entry.case) if outcome.verdict in MISMATCHING else None
+    assert signature(outcome) == entry.about.fails
+    assert mechanism(entry.case, outcome, explanation) == entry.about.bucket
+
+
+@pytest.mark.tt
+def test_its_first_neighbour_still_fails_too(tt: Pool, entry: Entry) -> None:
+    """Neighbours are what a fix must not leave behind."""
+    if entry.about.neighbours:
+        assert tt.run(entry.about.neighbours[0].case).verdict is tt.run(entry.case).verdict

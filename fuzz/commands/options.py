@@ -60,6 +60,14 @@ dir_option = click.option(
     help="Folder of the campaign; each campaign needs its own.",
 )
 
+corpus_option = click.option(
+    "--corpus",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(__file__).parents[2] / "corpus",
+    help="Folder of the corpus; default: the one that comes with meshfuzz.",
+)
+
 
 def target_config(target: str, mock: str, plugin: str | None, meshes: Sequence[Mesh] = ()) -> TargetConfig:
     """The target of the options, for cases on these meshes. Raises TargetUnavailable, UsageError, CaseError."""

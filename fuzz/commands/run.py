@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from fuzz.case import DTYPES, Mesh
-from fuzz.commands.options import dir_option, target_config, target_options
+from fuzz.commands.options import corpus_option, dir_option, target_config, target_options
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text
 from fuzz.settings import Budget, Settings, UsageError, parse_bytes, parse_seconds
 from oracles.targets.config import TargetConfig, TargetUnavailable
@@ -71,6 +71,8 @@ MESHES = ("2x2", "1x4", "1x2", "2x4", "1x8", "1x1")
     help="Plant this known bug into every compile, to see whether it is found; `meshfuzz faults` lists them; "
     "default: none.",
 )
+@corpus_option
+@click.option("--no-corpus", is_flag=True, help="Do not run the corpus first: what it has is found anew.")
 @dir_option
 @click.option("--resume", is_flag=True, help="Go on with the folder's campaign, with its own settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON instead of tables.")
@@ -97,6 +99,7 @@ def run(
         if budget == Budget():
             budget = Budget(parse_seconds(DEFAULT_TIME))
     from fuzz.campaign import Tools, run_campaign
+    from fuzz.corpus import entries
     from fuzz.ops import get
     from fuzz.publish import publish
     from fuzz.reduce.reducer import reduce
@@ -107,10 +110,11 @@ def run(
 
     for name in settings.space.ops:
         get(name)
+    corpus = entries(Path(settings.corpus)) if settings.corpus else ()
     prepare(settings.target)
     signal.signal(signal.SIGTERM, _interrupt)
     tools = Tools(sample, reduce, publish)
-    summary = run_campaign(directory, settings, budget, tools, resume=resume, display=progress)
+    summary = run_campaign(directory, settings, budget, tools, corpus=corpus, resume=resume, display=progress)
     show_text(summary_text(summary, directory), summary.to_plain() if as_json else None)
     if summary.unavailable:
         raise TargetUnavailable(summary.unavailable)
@@ -133,6 +137,8 @@ def _settings(
     memory: str,
     revisit: float,
     inject: str,
+    folder: Path,
+    no_corpus: bool,
 ) -> Settings:
     from fuzz.strategies.space import Space
 
@@ -150,7 +156,9 @@ def _settings(
         _split(ops),
         limit // CASE_SHARE,
     )
-    return Settings(config, space, seed, workers, deadline, limit, revisit)
+    # With a planted fault the question is whether it is found, not what is known to fail without it.
+    corpus = "" if no_corpus or inject else str(folder.resolve())
+    return Settings(config, space, seed, workers, deadline, limit, revisit, corpus)
 
 
 def _fitting_meshes(config: TargetConfig) -> tuple[Mesh, ...]:
@@ -184,9 +192,9 @@ def _resumed(context: click.Context, directory: Path, budget: Budget) -> tuple[S
     from fuzz.store import Store
 
     own = ("target", "mock", "plugin", "deadline", "meshes", "seed", "ops", "dtypes", "memory", "revisit", "inject")
-    for name in own:
+    for name in (*own, "folder", "no_corpus"):
         if _given(context, name):
-            option = {"meshes": "mesh", "dtypes": "dtype"}.get(name, name)
+            option = {"meshes": "mesh", "dtypes": "dtype", "folder": "corpus", "no_corpus": "no-corpus"}.get(name, name)
             raise UsageError(f"--{option} cannot change with --resume: leave it out or start in another --dir")
     with Store.open(directory) as store:
         plain = store.settings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from fuzz.case import Attribute, Case, CaseError, Node, Sharding, TensorSpec
+from fuzz.case import MAX_ELEMENTS, Attribute, Case, CaseError, Node, Sharding, TensorSpec
 
 if TYPE_CHECKING:
     from fuzz.ops.scope import Scope, Value
@@ -176,8 +176,18 @@ def _infer(op_name: str, operands: tuple[TensorSpec, ...], attributes: tuple[tup
     meta = [torch.empty(spec.shape, dtype=TORCH_DTYPES[spec.dtype], device="meta") for spec in operands]
     try:
         result = call(op, meta, dict(attributes), "meta")
-    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        IndexError,
+        OverflowError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:
         raise CaseError(f"{op_name}: torch rejects the operands: {str(error).splitlines()[0]}") from error
+    if result.numel() > MAX_ELEMENTS:
+        raise CaseError(f"{op_name}: a result of {result.numel()} elements, more than the limit of {MAX_ELEMENTS}")
     dtype = DTYPE_NAMES.get(result.dtype)
     if dtype is None:
         raise CaseError(f"{op_name}: result dtype {result.dtype} is outside the input space")
@@ -187,14 +197,20 @@ def _infer(op_name: str, operands: tuple[TensorSpec, ...], attributes: tuple[tup
 def specs(case: Case) -> dict[str, TensorSpec]:
     """Shape and dtype of every value. Raises CaseError for a graph torch rejects."""
     known = {value.name: value.spec for value in case.inputs}
-    for node in case.nodes:
-        known[node.name] = infer(node.op, [known[name] for name in node.operands], node.attributes)
-        if node.sharding is not None and len(node.sharding) != len(known[node.name].shape):
-            raise CaseError(f"node {node.name!r}: sharding does not fit rank {len(known[node.name].shape)}")
-    for output in case.outputs:
-        if output.sharding is not None and len(output.sharding) != len(known[output.name].shape):
-            raise CaseError(f"output {output.name!r}: sharding does not fit rank {len(known[output.name].shape)}")
+    for number, node in enumerate(case.nodes):
+        try:
+            known[node.name] = infer(node.op, [known[name] for name in node.operands], node.attributes)
+        except CaseError as error:
+            raise CaseError(str(error), f"nodes[{number}]") from error
+        _check_rank(f"node {node.name!r}", node.sharding, known[node.name], f"nodes[{number}]")
+    for number, output in enumerate(case.outputs):
+        _check_rank(f"output {output.name!r}", output.sharding, known[output.name], f"outputs[{number}]")
     return known
+
+
+def _check_rank(what: str, sharding: Sharding | None, spec: TensorSpec, place: str) -> None:
+    if sharding is not None and len(sharding) != len(spec.shape):
+        raise CaseError(f"{what}: sharding does not fit rank {len(spec.shape)}", f"{place}.sharding")
 
 
 def case_bytes(case: Case) -> int:

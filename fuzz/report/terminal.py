@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fuzz.account import Summary
 from fuzz.case import Case
+from fuzz.corpus import Entry
 from fuzz.report.progress import clock
 from fuzz.report.words import (
     confirmation,
@@ -53,13 +54,27 @@ def findings_table(findings: Sequence[Finding]) -> RenderableType:
     table.add_column("proven", no_wrap=True)
     sentences = _grid()
     for finding in findings:
-        proven = "yes" if finding.state is State.PROVEN else "no"
+        proven = {State.PROVEN: "yes", State.KNOWN: "known"}.get(finding.state, "no")
         ops = " ".join(node.op for node in finding.case.nodes) or "none"
         verdict, stage = SHORT.get(finding.outcome.verdict, str(finding.outcome.verdict)), finding.outcome.stage
         table.add_row(*map(Text, (finding.id, verdict, stage, ops, str(finding.count), size(finding.case), proven)))
         if finding.explanation is not None:
             sentences.add_row(Text(finding.id), Text(finding.explanation.sentence))
     return Group(table, sentences, Text("")) if sentences.row_count else table
+
+
+def corpus_table(kept: Sequence[Entry]) -> RenderableType:
+    """One line per entry of a corpus."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("entry", overflow="fold", max_width=34)
+    table.add_column("mesh", no_wrap=True)
+    table.add_column("classes", overflow="fold", max_width=12)
+    table.add_column("fails", overflow="fold", ratio=1)
+    for entry in kept:
+        about = entry.about
+        row = (entry.name, str(entry.case.mesh), " ".join(about.classes), about.bucket or about.fails or "passes")
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _grid() -> Table:
@@ -101,6 +116,10 @@ def _summary_parts(summary: Summary, directory: Path) -> Iterator[RenderableType
             yield Text(f"  and {len(said) - MESSAGES} other messages")
     if summary.pending:
         yield Text(f"{summary.pending} failing cases are not investigated yet: meshfuzz run --resume --dir {directory}")
+    if summary.fixed:
+        yield Text(
+            f"{plural(len(summary.fixed), 'known bug')} not seen any more: meshfuzz verify {' '.join(summary.fixed)}"
+        )
     new = f"{summary.new} new" if summary.new else "nothing new"
     yield Text(f"{len(summary.findings)} findings, {new}")
 
@@ -125,7 +144,7 @@ def finding_text(finding: Finding, directory: Path) -> Group:
         "boundaries": "\n".join(map(str, finding.boundaries)),
         "controls": "\n".join(map(str, finding.controls)),
         "pcc": "" if outcome.pcc is None else f"{outcome.pcc:.6f} (decides nothing)",
-        "cases": f"{finding.count}, the first is number {finding.first}",
+        "cases": f"{finding.count}, the first is {'of the corpus' if finding.first < 0 else f'number {finding.first}'}",
         "reduction": reduction(finding),
     }
     grid = _grid()
