@@ -60,6 +60,16 @@ def replay(case: Case, runner: Runner) -> Replay:
             return Replay(Outcome(Verdict.ENV, "start", str(error)))
 
 
+def why_not(runner: Runner) -> str:
+    """Why no case can run, in one line: the target does not start. Empty if it does."""
+    with tempfile.TemporaryDirectory(prefix="meshfuzz-replay-", dir=_scratch()) as folder:
+        try:
+            with Pool(runner.config, Path(folder), workers=1, deadline=runner.deadline, command=runner.command):
+                return ""
+        except TargetUnavailable as error:
+            return str(error)
+
+
 def _scratch() -> Path | None:
     """A folder in memory where there is room; None: where temporary files normally are."""
     return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED else None
