@@ -114,8 +114,7 @@ def subjects(findings: Iterable[Finding], regressions: Iterable[Entry], found_on
         flaky = found.state is State.FLAKY
         known[found.id] = Subject(found.key, case, found.neighbours, ("finding",), flaky, outcome.injected, found_on)
     for entry in regressions:
-        key = entry.about.bucket or entry.about.fails
-        if key:
+        if key := entry.about.bucket:
             subject = Subject(key, entry.case, entry.about.neighbours, ("regression",))
             known[subject.id] = _joined(subject, known[subject.id]) if subject.id in known else subject
     return list(known.values())
@@ -124,9 +123,11 @@ def subjects(findings: Iterable[Finding], regressions: Iterable[Entry], found_on
 def _joined(regression: Subject, finding: Subject) -> Subject:
     """One subject of two: the finding's case becomes a neighbour if it is another."""
     near = (*regression.neighbours, Neighbour("as the campaign reduced it", finding.case), *finding.neighbours)
-    distinct = {neighbour.case.digest: neighbour for neighbour in reversed(near)}
+    distinct: dict[str, Neighbour] = {}
+    for neighbour in near:
+        distinct.setdefault(neighbour.case.digest, neighbour)
     distinct.pop(regression.case.digest, None)
-    neighbours = tuple(reversed(distinct.values()))
+    neighbours = tuple(distinct.values())
     return replace(finding, case=regression.case, neighbours=neighbours, sources=(*finding.sources, "regression"))
 
 

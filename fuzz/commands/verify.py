@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from fuzz.commands.options import dir_option, target_config, target_options
+from fuzz.commands.options import corpus_option, dir_option, target_config, target_options
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text
 from fuzz.settings import Settings, UsageError
 from oracles.targets.config import TargetConfig
@@ -25,13 +25,7 @@ if TYPE_CHECKING:
 @click.option("--all", "every", is_flag=True, help="Verify every finding of the folder and every regression.")
 @target_options
 @dir_option
-@click.option(
-    "--corpus",
-    default="corpus",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder with regressions/ and workarounds.yaml.",
-)
+@corpus_option
 @click.option(
     "--workers",
     default=2,
@@ -56,7 +50,7 @@ def verify(
     plugin: str | None,
     deadline: float,
     directory: Path,
-    corpus: Path,
+    folder: Path,
     workers: int,
     as_json: bool,
     junit: Path | None,
@@ -71,27 +65,25 @@ def verify(
         raise UsageError("say which: IDs of findings or regressions, or --all")
     from fuzz.replay import Runner
 
-    given = {
-        name: context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("directory", "corpus")
-    }
-    wanted = _subjects(directory, given["directory"], corpus, given["corpus"])
+    named = [name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    wanted = _subjects(directory, "directory" in named, folder, "folder" in named)
     chosen = wanted if every else _chosen(wanted, ids)
     config = target_config(target, mock, plugin, tuple(subject.case.mesh for subject in chosen))
     return _verify(chosen, Runner(config, deadline=deadline), workers, as_json, junit)
 
 
-def _subjects(directory: Path, needs_campaign: bool, corpus: Path, needs_corpus: bool) -> list[Subject]:
+def _subjects(directory: Path, needs_campaign: bool, folder: Path, needs_corpus: bool) -> list[Subject]:
     """What there is to verify; a folder that was asked for by name must be there. Raises StoreError, CorpusError."""
-    from fuzz.corpus import REGRESSIONS, entries
+    from fuzz.corpus import REGRESSIONS, files, load_entry
     from fuzz.store import DATABASE, Store
     from fuzz.verify import subjects
 
-    findings, kind, regressions = [], "", corpus / REGRESSIONS
+    findings, kind = [], ""
     if needs_campaign or (directory / DATABASE).is_file():
         with Store.open(directory) as store:
             findings, kind = store.findings(), Settings.from_plain(store.settings["settings"]).target.kind
-    known = list(entries(regressions)) if needs_corpus or regressions.is_dir() else []
-    return subjects(findings, known, kind)
+    paths = files(folder) if needs_corpus or folder.is_dir() else []
+    return subjects(findings, [load_entry(path) for path in paths if path.parent.name == REGRESSIONS], kind)
 
 
 def _chosen(subjects: Sequence[Subject], ids: Sequence[str]) -> list[Subject]:
