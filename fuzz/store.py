@@ -366,6 +366,11 @@ class Store:
         rows = self._query("SELECT verdict FROM cases WHERE number = ?", (number,))
         return rows[0][0] if rows else ""
 
+    def bucket(self, number: int) -> str:
+        """Key of the finding that one recorded case is counted in; empty if it is in none."""
+        rows = self._query("SELECT coalesce(bucket, '') FROM cases WHERE number = ?", (number,))
+        return rows[0][0] if rows else ""
+
     def tried(self, before: int) -> dict[str, tuple[int, int]]:
         """Per finding id: cases that had its pattern when they ran, and how many of them failed.
 
