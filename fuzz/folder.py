@@ -15,7 +15,7 @@ from typing import Any, Self
 from jinja2 import TemplateError
 
 from fuzz.case import Case, MeshfuzzError
-from fuzz.pool import Pool
+from fuzz.pool import WORKER, Pool
 from fuzz.publish import Export, Form, at_fault, finding_script, forms, issue, lit_test
 from fuzz.report.html import Campaign, Piece, finding_page, index_page
 from fuzz.report.words import proof
@@ -38,8 +38,8 @@ class LazyPool:
     Starting takes seconds, and up to minutes to fail: what it said is said again instead of trying again.
     """
 
-    def __init__(self, config: TargetConfig, directory: Path, deadline: float) -> None:
-        self._new = Pool(config, directory, workers=1, deadline=deadline)
+    def __init__(self, config: TargetConfig, directory: Path, deadline: float, command: Sequence[str] = WORKER) -> None:
+        self._new = Pool(config, directory, workers=1, deadline=deadline, command=command)
         self._open: Pool | None = None
         self._failure: TargetUnavailable | None = None
 
@@ -52,16 +52,20 @@ class LazyPool:
         if self._open is not None:
             self._open.close()
 
-    def export(self, case: Case) -> Mapping[str, Any]:
-        """See `Pool.export`."""
+    def opened(self) -> Pool:
+        """The pool. Raises TargetUnavailable."""
         if self._failure is not None:
             raise self._failure
         try:
             self._open = self._open or self._new.__enter__()
-            return self._open.export(case)
+            return self._open
         except TargetUnavailable as error:
             self._failure = error
             raise
+
+    def export(self, case: Case) -> Mapping[str, Any]:
+        """See `Pool.export`."""
+        return self.opened().export(case)
 
 
 def write_folder(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -67,6 +68,18 @@ class Campaign:
 
 def finding_page(finding: Finding, target: TargetConfig, pieces: Sequence[Piece], versions: Mapping[str, str]) -> str:
     """The page of one finding, beside its pieces."""
+    return render(
+        "finding.html.j2",
+        **told(finding, target),
+        pieces=pieces,
+        commands=[piece.command for piece in pieces if piece.command],
+        target=str(target),
+        versions=_listed(versions),
+    )
+
+
+def told(finding: Finding, target: TargetConfig) -> dict[str, Any]:
+    """What `told.html.j2` says of a finding."""
     case, explanation = finding.case, finding.explanation
     try:
         source = "\n".join(source_lines(case))
@@ -76,28 +89,20 @@ def finding_page(finding: Finding, target: TargetConfig, pieces: Sequence[Piece]
         grounds = {name: text.replace("`", "") for name, text in words.items()}
     except CaseError as error:  # a case of another version, with an op that this one does not have
         source, grounds = f"# {error}", {}
-    return (
-        _templates()
-        .get_template("finding.html.j2")
-        .render(
-            finding=finding,
-            case=case,
-            headline=headline(finding),
-            further=further(finding),
-            confirmation=confirmation(explanation),
-            grounds=grounds,
-            outputs=[] if explanation is None else [_output(decoded, case.mesh) for decoded in explanation.decoded],
-            values=PARTS,
-            quote=quoted(finding),
-            quote_is=quote_heading(finding),
-            reduction=reduction(finding),
-            source=source,
-            pieces=pieces,
-            commands=[piece.command for piece in pieces if piece.command],
-            target=str(target),
-            versions=_listed(versions),
-        )
-    )
+    return {
+        "finding": finding,
+        "case": case,
+        "headline": headline(finding),
+        "further": further(finding),
+        "confirmation": confirmation(explanation),
+        "grounds": grounds,
+        "outputs": [] if explanation is None else [_output(decoded, case.mesh) for decoded in explanation.decoded],
+        "values": PARTS,
+        "quote": quoted(finding),
+        "quote_is": quote_heading(finding),
+        "reduction": reduction(finding),
+        "source": source,
+    }
 
 
 def index_page(campaign: Campaign, pieces: Mapping[str, Sequence[Piece]], versions: Mapping[str, str]) -> str:
@@ -126,7 +131,7 @@ def index_page(campaign: Campaign, pieces: Mapping[str, Sequence[Piece]], versio
         "versions": f"{_listed(versions)}, where this page was written",
     }
     verdicts = Counter(str(finding.outcome.verdict) for finding in campaign.findings).most_common()
-    return _templates().get_template("index.html.j2").render(rows=rows, made=made, verdicts=verdicts)
+    return render("index.html.j2", rows=rows, made=made, verdicts=verdicts)
 
 
 def _limits(budget: Budget) -> str:
@@ -164,6 +169,11 @@ def _output(decoded: Decoded, mesh: Mesh) -> dict[str, object]:
 
 
 # --- templates --------------------------------------------------------------------------------------------------------
+
+
+def render(template: str, **values: object) -> str:
+    """A page from one of our templates; all values are escaped."""
+    return _templates().get_template(template).render(values)
 
 
 @lru_cache(maxsize=1)
