@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from fuzz.case import MeshfuzzError
-from fuzz.commands import about, corpus, findings, run, scripts, verify
+from fuzz.commands import about, corpus, findings, run, scripts, verify, versions
 from fuzz.commands.output import ENVIRONMENT, INTERRUPTED, NOTHING_NEW, USAGE
 from oracles.targets.config import TargetUnavailable
 
@@ -36,6 +36,9 @@ for command in (
     scripts.prove,
     corpus.corpus,
     verify.verify,
+    versions.matrix,
+    versions.bisect_command,
+    versions.bisect_step,
     about.faults,
     about.demo,
     about.doctor,

@@ -51,14 +51,16 @@ def candidates(
 class Matrix:
     """A grid in the making. Iterating runs what is not known yet, so many at once; `grid` is what there is."""
 
-    def __init__(self, cases: dict[str, Case], tried: Sequence[Candidate], target: str, known: Results) -> None:
-        """`cases` by name. What `known` holds is not run again."""
+    def __init__(
+        self, cases: dict[str, Case], tried: Sequence[Candidate], target: str, known: Results, fresh: bool = False
+    ) -> None:
+        """`cases` by name. What `known` holds is not run again, unless `fresh`."""
         self._cases = cases
         self._tried = tuple(tried)
         self._target = target
         self._known = known
         self._cells: dict[tuple[str, str], Cell] = {}
-        for name, case in cases.items():
+        for name, case in () if fresh else cases.items():
             for candidate in self._able:
                 if (cell := known.get(candidate.setting, case)) is not None:
                     self._cells[name, candidate.name] = cell
