@@ -235,7 +235,7 @@ class Campaign:
     def _round(self, indices: Sequence[int]) -> None:
         reduced = [f for f in self._findings.values() if f.state in (State.KNOWN, State.REDUCED, State.PROVEN)]
         tried = self._store.tried(indices[0] if indices else 0)
-        avoided = {f.id for f in reduced if _worth_avoiding(*tried.get(f.id, (0, 0)))}
+        avoided = {f.id for f in reduced if _worth_avoiding(f, *tried.get(f.id, (0, 0)))}
         futures: list[Future[None]] = []
         for index in indices:
             if self._time_is_up() or (self._budget.cases is not None and index >= self._budget.cases):
@@ -386,5 +386,8 @@ def _explains(finding: Finding, start: Start) -> bool:
     return any(matches(witness.pattern, start.case) for witness in ways)
 
 
-def _worth_avoiding(runs: int, failures: int) -> bool:
-    return runs < EVIDENCE or failures * 2 >= runs
+def _worth_avoiding(finding: Finding, runs: int, failures: int) -> bool:
+    """A pattern that this campaign reduced a failure to is taken to fail, one from the corpus has to show it."""
+    if runs < EVIDENCE:
+        return finding.state is not State.KNOWN
+    return failures * 2 >= runs

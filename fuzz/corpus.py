@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from fuzz.case import Case, CaseError, MeshfuzzError, from_plain, to_plain
+from fuzz.case import Case, CaseError, MeshfuzzError, from_plain, loads, to_plain
 from fuzz.coverage import features
 from fuzz.document import DocumentError, mapping, parse, read_text, sequence, text, texts
 from fuzz.evidence import Neighbour
@@ -75,22 +75,25 @@ class Entry:
 def load_entry(path: Path) -> Entry:
     """Read one entry, whose graph torch accepts. Raises CorpusError."""
     try:
-        document = parse(read_text(path))
+        content = read_text(path)
+        case, document = loads(content, str(path)), parse(content)
     except DocumentError as error:
-        raise CorpusError(f"{path}:{error.place + ':' if error.place else ''} {error}") from error
+        raise CorpusError(f"{path}: {error}") from error
+    except CaseError as error:
+        raise CorpusError(str(error)) from error
     try:
-        entry = Entry(path.stem, path, from_plain(document.data), _about(document.data))
-        specs(entry.case)
+        about = _about(document.data)
+        specs(case)
     except (CaseError, DocumentError) as error:
-        raise CorpusError(f"{path}:{document.located(error.place)}: {error}") from error
-    return entry
+        raise CorpusError(f"{path}:{document.located(error.place)}: {error.place}: {error}") from error
+    return Entry(path.stem, path, case, about)
 
 
 def dump_entry(case: Case, about: About) -> str:
     """The text of an entry's file."""
     plain = to_plain(case)
     order = {"format": plain.pop("format"), "about": about.to_plain()} | plain
-    body = yaml.safe_dump(order, sort_keys=False, default_flow_style=None, width=118, allow_unicode=True)
+    body = yaml.safe_dump(order, sort_keys=False, default_flow_style=None, width=118)
     return f"# case {case.digest}\n{body}"
 
 

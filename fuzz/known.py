@@ -40,9 +40,11 @@ def known_findings(pending: Iterable[Record], corpus: Mapping[int, Entry]) -> It
 def known_finding(entry: Entry, record: Record) -> Finding:
     """A regression as a finding that needs no investigation."""
     text = dump(entry.case)
+    # Without an op the pattern would be that of every case.
+    witness = [Witness(signature(record.outcome), pattern(entry.case))] if entry.case.nodes else []
     return Finding(
         key=entry.about.bucket,
-        witnesses=(Witness(signature(record.outcome), pattern(entry.case)),),
+        witnesses=tuple(witness),
         state=State.KNOWN,
         first=record.number,
         original=text,

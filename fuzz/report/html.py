@@ -20,6 +20,7 @@ from fuzz.evidence import Boundary
 from fuzz.facts import facts
 from fuzz.report.drawing import draw
 from fuzz.report.picture import pictures
+from fuzz.report.progress import clock
 from fuzz.report.words import (
     confirmation,
     coordinate,
@@ -188,6 +189,7 @@ def _templates() -> Environment:
     )
     environment.filters |= {
         "cause": _colour_class,
+        "clock": clock,
         "coordinate": lambda device, mesh: coordinate(mesh, device),
         "plural": plural,
         "points": _points,
