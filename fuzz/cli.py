@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from fuzz.case import MeshfuzzError
-from fuzz.commands import about, corpus, findings, run, scripts, verify, versions
+from fuzz.commands import about, corpus, findings, nightly, run, scripts, verify, versions
 from fuzz.commands.output import ENVIRONMENT, INTERRUPTED, NOTHING_NEW, USAGE
 from oracles.targets.config import TargetUnavailable
 
@@ -39,6 +39,8 @@ for command in (
     versions.matrix,
     versions.bisect_command,
     versions.bisect_step,
+    nightly.nightly,
+    nightly.report,
     about.faults,
     about.demo,
     about.doctor,

@@ -95,7 +95,7 @@ def run(
         settings, budget = _resumed(context, directory, budget)
         settings = replace(settings, workers=workers) if _given(context, "workers") else settings
     else:
-        settings = _settings(workers=workers, **choices)
+        settings = settings_of(workers=workers, **choices)
         if budget == Budget():
             budget = Budget(parse_seconds(DEFAULT_TIME))
     from fuzz.campaign import Tools, run_campaign
@@ -112,7 +112,7 @@ def run(
         get(name)
     corpus = entries(Path(settings.corpus)) if settings.corpus else ()
     prepare(settings.target)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     tools = Tools(sample, reduce, publish)
     summary = run_campaign(directory, settings, budget, tools, corpus=corpus, resume=resume, display=progress)
     show_text(summary_text(summary, directory), summary.to_plain() if as_json else None)
@@ -123,7 +123,7 @@ def run(
     return FINDINGS if summary.new or summary.pending else NOTHING_NEW
 
 
-def _settings(
+def settings_of(
     *,
     target: str,
     mock: str,
@@ -209,6 +209,6 @@ def _split(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """SIGTERM, from a job scheduler for example, ends a campaign like Ctrl-C."""
     raise KeyboardInterrupt
