@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -17,6 +17,7 @@ from random import Random
 from fuzz.account import Summary
 from fuzz.campaign import Tools, run_campaign
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec
+from fuzz.corpus import Entry
 from fuzz.settings import Budget, Settings
 from fuzz.store import Finding, Script
 from fuzz.strategies.space import Space
@@ -86,9 +87,10 @@ def settings(seed: int = 0, **changes: object) -> Settings:
 
 def campaign(
     directory: Path, seed: int = 0, cases: int | None = 64, *, resume: bool = False, tools: Tools = TOOLS,
-    budget: Budget | None = None, **changes: object,
+    budget: Budget | None = None, corpus: Sequence[Entry] = (), **changes: object,
 ) -> Summary:  # fmt: skip
-    return run_campaign(directory, settings(seed, **changes), budget or Budget(cases=cases), tools, resume=resume)
+    limit = budget or Budget(cases=cases)
+    return run_campaign(directory, settings(seed, **changes), limit, tools, corpus=corpus, resume=resume)
 
 
 if __name__ == "__main__":
