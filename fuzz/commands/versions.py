@@ -84,6 +84,7 @@ def matrix(
     """
     from fuzz.report.matrix import grid_markdown, grid_text
     from fuzz.report.progress import counted
+    from fuzz.report.words import printable
     from fuzz.versions.environments import versions_wanted
     from fuzz.versions.matrix import Matrix, candidates
     from fuzz.versions.results import Results
@@ -93,7 +94,7 @@ def matrix(
     subjects = _fitting(_subjects(cases, folder, directory), config.topology)
     wanted = versions_wanted(plugins)
     starting = candidates(wanted, config, deadline, pin)
-    tried = list(counted(starting, len(wanted), lambda each: f"{each.name} {each.cannot or 'starts'}"))
+    tried = list(counted(starting, len(wanted), lambda each: f"{each.name} {printable(each.cannot) or 'starts'}"))
     with Results(cache_root() / "results.db") as known:
         made = Matrix({subject.name: subject.case for subject in subjects}, tried, str(config), known, fresh)
         ran = counted(

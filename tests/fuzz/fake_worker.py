@@ -31,7 +31,10 @@ _KEPT: list[bytearray] = []
 
 
 def open_fake(config: TargetConfig) -> str:
-    """The config's plugin says how opening goes: `unavailable`, `crash`, or a file that makes only the first crash."""
+    """The config's plugin says how opening goes: `unavailable`, `crash`, or a file that makes only the first crash.
+
+    What is in the file, if anything, is what every case does, whatever its options say.
+    """
     print("noise on stdout that is not a reply", flush=True)
     if config.plugin == "unavailable":
         raise TargetUnavailable("no fake plugin: pip install nothing")
@@ -42,10 +45,13 @@ def open_fake(config: TargetConfig) -> str:
     if config.plugin is not None and not Path(config.plugin).exists():
         Path(config.plugin).touch()
         sys.exit(9)
-    return "fake"
+    said = Path(config.plugin).read_text(encoding="utf-8").strip() if config.plugin is not None else ""
+    if said == "unavailable":
+        raise TargetUnavailable(f"the plugin {config.plugin} does not start")
+    return said or "fake"
 
 
-def judge_fake(_: str, case: Case, on_stage: Callable[[str], None]) -> Outcome:
+def judge_fake(target: str, case: Case, on_stage: Callable[[str], None]) -> Outcome:
     """Announce the stages up to the one where the case's option says that something happens."""
     options = dict(case.options)
     note = options.get("note", os.environ.get("FAKE_NOTE"))
@@ -58,7 +64,7 @@ def judge_fake(_: str, case: Case, on_stage: Callable[[str], None]) -> Outcome:
         on_stage(stage)
         if stage == at:
             break
-    does = options.get("does", "pass")
+    does = options.get("does", "pass") if target == "fake" else target
     if "needs" in options and not any(node.op == options["needs"] for node in case.nodes):
         does = "pass"
     message = options.get("message", "")
