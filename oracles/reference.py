@@ -140,6 +140,7 @@ def _largest_bound(raw: torch.Tensor, inexact: Sequence[Expected]) -> torch.Tens
 
 
 def _chosen(raw: torch.Tensor, source: torch.Tensor, dim: int) -> Expected:
+    dim %= max(source.dim(), 1)  # a written case may count from the end
     ordered = source.sort(dim).values
     ties = source.shape[dim] > 1 and bool((ordered.narrow(dim, 1, source.shape[dim] - 1)
                                            == ordered.narrow(dim, 0, source.shape[dim] - 1)).any())  # fmt: skip

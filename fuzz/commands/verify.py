@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option(
+    "--workarounds",
+    is_flag=True,
+    help="Verify workarounds instead: IDs are of the corpus' workarounds.yaml; default: all of them.",
+)
 @click.option("--all", "every", is_flag=True, help="Verify every finding of the folder and every regression.")
 @target_options
 @dir_option
@@ -44,6 +51,7 @@ def verify(
     context: click.Context,
     /,
     ids: tuple[str, ...],
+    workarounds: bool,
     every: bool,
     target: str,
     mock: str,
@@ -58,11 +66,20 @@ def verify(
     """Run findings and regressions again, in fresh processes, and say which are fixed.
 
     FIXED takes three passes (ten of a flaky finding) and a pass of every neighbour that was seen to fail.
-
     Exit code 0 if all are FIXED, 1 if any is not, 3 if none could run.
+
+    With --workarounds: say which workarounds for compiler bugs can go. SAFE TO REMOVE takes a pass of the avoided form
+    and of its neighbours on every mesh and in every dtype, three in fresh processes, and a bug that would show here.
+    Exit code 0 if there is nothing to do (KEEP, CANNOT TELL HERE), 1 if there is (SAFE TO REMOVE, REPLACEMENT WRONG),
+    3 if none could run.
     """
-    if bool(ids) == every:
+    if workarounds and every:
+        raise UsageError("--all is for findings and regressions; --workarounds without IDs verifies all workarounds")
+    if not workarounds and bool(ids) == every:
         raise UsageError("say which: IDs of findings or regressions, or --all")
+    if workarounds:
+        config = target_config(target, mock, plugin)
+        return _workarounds(folder, ids, config, deadline, workers, as_json, junit)
     from fuzz.replay import Runner
 
     named = [name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
@@ -119,6 +136,52 @@ def _verify(chosen: Sequence[Subject], runner: Runner, workers: int, as_json: bo
     if done and statuses == {Status.NOT_RUN}:
         return ENVIRONMENT
     return NOTHING_NEW if statuses <= {Status.FIXED} else FINDINGS
+
+
+def _workarounds(
+    folder: Path,
+    ids: Sequence[str],
+    config: TargetConfig,
+    deadline: float,
+    workers: int,
+    as_json: bool,
+    junit: Path | None,
+) -> int:
+    from fuzz.pool import Pool
+    from fuzz.removal import Advice, confirmed, rulings, trial
+    from fuzz.replay import Runner
+    from fuzz.report.junit import junit_xml
+    from fuzz.report.progress import counted
+    from fuzz.report.verification import removal_plain, removal_suite, removal_text
+    from fuzz.workarounds import load_workarounds
+    from oracles.targets.environment import prepare
+
+    known = {each.id: each for each in load_workarounds(folder)}
+    if unknown := [name for name in ids if name not in known]:
+        raise UsageError(f"no workaround {unknown[0]!r} in {folder}")
+    wanted = [known[name] for name in dict.fromkeys(ids)] or list(known.values())
+    where = _where(config)
+    prepare(config)
+    with (
+        tempfile.TemporaryDirectory(prefix="meshfuzz-workarounds-") as scratch,
+        Pool(config, Path(scratch), workers=workers, deadline=deadline) as pool,
+    ):
+        running = rulings(wanted, config, trial(pool), workers)
+        first = list(counted(running, len(wanted), lambda each: f"{each.workaround.id} {each.advice}"))
+    # Warm workers are gone by now: no more processes at once than were asked for.
+    runner = Runner(config, deadline=deadline)
+    again = [each for each in first if each.advice is Advice.SAFE]
+    with ThreadPoolExecutor(workers) as threads:
+        sure = threads.map(lambda each: confirmed(each, runner), again)
+        counting = counted(sure, len(again), lambda each: f"{each.workaround.id} {each.advice}, in fresh processes")
+        final = {each.workaround.id: each for each in (*first, *counting)}
+    done = [final[each.id] for each in wanted]
+    if junit is not None:
+        junit.write_text(junit_xml([removal_suite(done)]), encoding="utf-8")
+    show_text(removal_text(done, where), removal_plain(done, where) if as_json else None)
+    if done and all(each.broken for each in done):
+        return ENVIRONMENT
+    return FINDINGS if any(each.actionable for each in done) else NOTHING_NEW
 
 
 def _where(config: TargetConfig) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a verification says: tables for a terminal, plain data, and JUnit."""
+"""What verifications of failures and of workarounds say: tables for a terminal, plain data, and JUnit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fuzz.removal import REPLACEMENT_WRONG, Advice, Ruling
 from fuzz.report.junit import Result, Suite, TestCase
 from fuzz.verify import Status, Verification
 
 SUITE = "meshfuzz verify"
+WORKAROUNDS_SUITE = "meshfuzz verify --workarounds"
+# The community plugin has gathers and scatters of its own, so that what is right in it may be wrong upstream.
+OWN_LOWERINGS = "jax-tt-plugin"
 
 
 def verification_text(done: Sequence[Verification], where: str) -> RenderableType:
@@ -64,3 +68,59 @@ def _lines(verification: Verification) -> Iterator[str]:
     for number, run in enumerate(verification.runs, 1):
         yield f"run {number}: {run.outcome.verdict} {run.bucket or run.outcome.message}".rstrip()
     yield f"neighbours that pass: {verification.neighbours} of {len(verification.subject.neighbours)}"
+
+
+# --- workarounds ------------------------------------------------------------------------------------------------------
+
+
+def removal_text(done: Sequence[Ruling], where: str) -> RenderableType:
+    """One row per workaround, one more for each whose replacement is wrong, and how many of each advice."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("workaround", overflow="fold", max_width=24)
+    table.add_column("advice", no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=1)
+    for ruling in done:
+        name = ruling.workaround.id
+        table.add_row(Text(name), Text(str(ruling.advice)), Text(ruling.detail))
+        if ruling.replacement:
+            table.add_row(Text(name), Text(REPLACEMENT_WRONG, style="bold"), Text(ruling.replacement))
+    counts = Counter(ruling.advice for ruling in done)
+    summed = [f"{advice} {counts[advice]}" for advice in Advice if counts[advice]]
+    if wrong := sum(bool(ruling.replacement) for ruling in done):
+        summed.append(f"{REPLACEMENT_WRONG} {wrong}")
+    parts: list[RenderableType] = [table, Text(f"{len(done)} on {where}: {', '.join(summed)}")]
+    if counts[Advice.SAFE]:
+        parts.append(Text(f"{Advice.SAFE} holds for {where} and no other"))
+        if OWN_LOWERINGS in where:
+            parts.append(
+                Text(f"{OWN_LOWERINGS} gathers and scatters with ops of its own, which upstream tt-mlir lacks")
+            )
+    return Group(*parts)
+
+
+def removal_plain(done: Sequence[Ruling], where: str) -> dict[str, Any]:
+    """For a program."""
+    return {"on": where, "workarounds": [ruling.to_plain() for ruling in done]}
+
+
+def removal_suite(done: Sequence[Ruling]) -> Suite:
+    """As tests that fail where somebody should act: a workaround that can go, or one that is wrong itself."""
+    return Suite(WORKAROUNDS_SUITE, tuple(case for ruling in done for case in _removal_cases(ruling)))
+
+
+def _removal_cases(ruling: Ruling) -> Iterator[TestCase]:
+    entry = ruling.workaround
+    match ruling.advice:
+        case Advice.KEEP:
+            result = Result.PASSED
+        case Advice.CANNOT_TELL:
+            result = Result.ERROR if ruling.broken else Result.SKIPPED
+        case _:
+            result = Result.FAILED
+    about = f"{entry.ticket or 'no ticket'}, {entry.repository}, {entry.file}\navoids: {entry.avoids}\n"
+    message = f"{ruling.advice}: {ruling.detail}"
+    classname = "meshfuzz.workarounds"
+    yield TestCase(entry.id, classname, result, message, f"{about}{message}", ruling.seconds)
+    result = Result.FAILED if ruling.replacement else Result.PASSED
+    message = f"{REPLACEMENT_WRONG}: {ruling.replacement}"
+    yield TestCase(f"{entry.id} replacement", classname, result, message, f"{about}{message}")
