@@ -23,7 +23,7 @@ from fuzz.mechanism import mechanism
 from fuzz.ops.core import case_bytes
 from fuzz.payloads import values
 from fuzz.pool import Pool
-from fuzz.replay import Replay, Runner, replay
+from fuzz.replay import Replay
 from fuzz.verify import NOT_RUN, PASSES, said, too_large
 from fuzz.workarounds import Form, Instance, ShowsIn, Workaround, in_dtype, instances, undivided
 from oracles.outcome import MISMATCHING, Verdict
@@ -210,10 +210,10 @@ def _outputs(case: Case) -> list[Expected]:
 # --- then: what would be removed, again in fresh processes ------------------------------------------------------------
 
 
-def confirmed(ruling: Ruling, runner: Runner, again: Callable[[Case, Runner], Replay] = replay) -> Ruling:
+def confirmed(ruling: Ruling, again: Try) -> Ruling:
     """A SAFE that fresh processes agree with: three of the avoided form, one of each neighbour, where it is used first.
 
-    The other meshes and dtypes have passed in a warm worker.
+    `again` runs a case in a process of its own. The other meshes and dtypes have passed in a warm worker.
     """
     if ruling.advice is not Advice.SAFE:
         return ruling
@@ -222,7 +222,7 @@ def confirmed(ruling: Ruling, runner: Runner, again: Callable[[Case, Runner], Re
         instance = _first(form, workaround)
         if instance is None:
             continue
-        now = again(instance.case, runner)
+        now = again(instance.case)
         if not now.passed:
             advice = Advice.CANNOT_TELL if now.outcome.verdict in NOT_RUN else Advice.KEEP
             detail = f"{instance}: passed in a warm worker, in a fresh one {said(now)}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,7 +150,7 @@ def _workarounds(
 ) -> int:
     from fuzz.pool import Pool
     from fuzz.removal import Advice, confirmed, rulings, trial
-    from fuzz.replay import Runner
+    from fuzz.replay import Runner, replay
     from fuzz.report.junit import junit_xml
     from fuzz.report.progress import counted
     from fuzz.report.verification import removal_plain, removal_suite, removal_text
@@ -169,11 +170,11 @@ def _workarounds(
         running = rulings(wanted, config, trial(pool), workers)
         first = list(counted(running, len(wanted), lambda each: f"{each.workaround.id} {each.advice}"))
     # Warm workers are gone by now: no more processes at once than were asked for.
-    runner = Runner(config, deadline=deadline)
-    again = [each for each in first if each.advice is Advice.SAFE]
+    again = partial(replay, runner=Runner(config, deadline=deadline))
+    safe = [each for each in first if each.advice is Advice.SAFE]
     with ThreadPoolExecutor(workers) as threads:
-        sure = threads.map(lambda each: confirmed(each, runner), again)
-        counting = counted(sure, len(again), lambda each: f"{each.workaround.id} {each.advice}, in fresh processes")
+        sure = threads.map(lambda each: confirmed(each, again), safe)
+        counting = counted(sure, len(safe), lambda each: f"{each.workaround.id} {each.advice}, in fresh processes")
         final = {each.workaround.id: each for each in (*first, *counting)}
     done = [final[each.id] for each in wanted]
     if junit is not None:
