@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 from fuzz.case import Mesh
 from fuzz.commands.options import corpus_option, dir_option
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text, write_text
+from fuzz.commands.run import interrupt
 from fuzz.settings import Settings, UsageError
 from oracles.targets.config import TargetConfig
 
@@ -90,6 +92,7 @@ def matrix(
     from fuzz.versions.results import Results
     from oracles.targets.environment import cache_root
 
+    signal.signal(signal.SIGTERM, interrupt)
     config = TargetConfig("tt", Mesh.parse(mock))
     subjects = _fitting(_subjects(cases, folder, directory), config.topology)
     wanted = versions_wanted(plugins)
@@ -194,6 +197,7 @@ def bisect_command(
     ends = _ends(good, bad, old, new)
     if (command is None) != (repository is None):
         raise UsageError("--command and --repository go together")
+    signal.signal(signal.SIGTERM, interrupt)
     config = TargetConfig("tt", Mesh.parse(mock))
     (subject,) = _fitting(_subjects([case], folder, directory), config.topology)
     if command is not None and repository is not None:
@@ -227,4 +231,5 @@ def bisect_step(job: Path) -> int:
     """Build and judge one revision for `git bisect run`."""
     from fuzz.versions.builds import Job, step
 
+    signal.signal(signal.SIGTERM, interrupt)
     return step(Job.from_plain(json.loads(job.read_text(encoding="utf-8"))))

@@ -145,8 +145,11 @@ def _build(folder: Path, wanted: PluginVersion, pin: Path | None) -> None:
         behind = "".join(f"import site; site.addsitedir({str(path)!r})\n" for path in _package_folders())
         (_own_packages(unfinished) / _PACKAGES).write_text(behind, encoding="utf-8")
         if pin is not None:
-            # The plugin is asked for again, so that the pins cannot bring another version of it.
-            _install(python, ["--requirement", str(pin), str(wanted)], wanted, f" with --pin {pin}")
+            # The pins must not bring another version of the plugin; what it depends on is left to them.
+            constraint = unfinished / "plugin.txt"
+            constraint.write_text(f"{wanted}\n", encoding="utf-8")
+            pins = ["--requirement", str(pin), "--constraint", str(constraint)]
+            _install(python, pins, wanted, f" with --pin {pin}")
         if _opened(unfinished) is None:
             raise InstallFailed(f"{wanted} brings no TT plugin: expected {' or '.join(_OBJECTS)}")
         unfinished.rename(folder)
