@@ -57,6 +57,7 @@ class Config:
     deadline: float = 60.0  # seconds per case
     seed: int | None = None  # None: another one each night, from its date
     time: float = 600.0  # seconds of the campaign, the corpus included
+    cases: int | None = None  # drawn, of the campaign; None: as many as there is time for
     keep_days: int = 30
     corpus: Path | None = None  # None: none
     verify: Verifying = Verifying.ALL
@@ -137,6 +138,7 @@ def _readers(folder: Path) -> Mapping[str, Reader]:
         "deadline": lambda data, place: _number(data, place, 0.1, 86400.0),
         "seed": _at_least(0),
         "time": lambda data, place: _parsed(parse_seconds, data, place),
+        "cases": _at_least(1),
         "keep_days": _at_least(1),
         "corpus": existing,
         "verify": lambda data, place: _one_of(Verifying, data, place),

@@ -46,7 +46,7 @@ class Bucket:
 
     finding: Finding
     texts: Mapping[str, str]  # scripts and issue text, by name
-    standing: Standing  # the last one
+    standing: Standing  # the last one; that it once could not be reduced says nothing against what is known
     nights: Sightings  # on which nights it was what
 
 
@@ -99,7 +99,9 @@ class History:
         for name, nights in seen.items():
             body, texts = self._database.execute("SELECT body, texts FROM buckets WHERE id = ?", (name,)).fetchone()
             finding = Finding.from_plain(json.loads(body))
-            found[name] = Bucket(finding, json.loads(texts), nights[-1][1], sightings(nights))
+            settled = [standing for _, standing, _ in nights if standing is not Standing.PENDING]
+            last = settled[-1] if settled else Standing.PENDING
+            found[name] = Bucket(finding, json.loads(texts), last, sightings(nights))
         return found
 
     def last_verdicts(self, before: str) -> dict[str, str]:
@@ -134,8 +136,9 @@ class History:
             self._database.execute("INSERT INTO nights VALUES (?, ?, ?)", (past.name, began, json.dumps(_plain(past))))
             for subject in subjects:
                 finding = subject.finding
+                keep = "IGNORE" if subject.standing is Standing.PENDING else "REPLACE"  # the reduced one, if any
                 self._database.execute(
-                    "INSERT OR REPLACE INTO buckets VALUES (?, ?, ?)",
+                    f"INSERT OR {keep} INTO buckets VALUES (?, ?, ?)",
                     (finding.id, json.dumps(finding.to_plain()), json.dumps(dict(subject.texts))),
                 )
                 self._database.execute(

@@ -194,7 +194,7 @@ class _Run:
             summary = run_campaign(
                 directory,
                 self._settings,
-                Budget(seconds=left),
+                Budget(left, self._config.cases),
                 self._tools,
                 corpus=self._entries,
                 resume=resume,

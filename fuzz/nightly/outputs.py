@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from oracles.outcome import MISMATCHING
 from oracles.targets.config import TargetUnavailable
 
 ISSUES = "issues"  # folder of texts ready to file, with scripts beside
+DESCRIBING = 60.0  # seconds of a night for what is known by its case only; the rest has its turn the next night
 COPIED = 64 << 10  # bytes of a text that stands in the page to be copied; longer ones are files only
 
 
@@ -122,7 +124,7 @@ def _handed_over(
         _restore_scripts(ready[name].finding, before[name].texts, material.campaign)
     target = material.settings.target
     with LazyPool(target, material.campaign, material.settings.deadline, material.command) as pool:
-        full = [_described(subject.finding, material.settings, pool) for subject in ready.values()]
+        full = _described([subject.finding for subject in ready.values()], material.settings, pool)
         campaign = Campaign(full, material.settings, Budget(material.config.time), counts)
         written = {
             finding.id: replace(ready[finding.id], finding=finding, pieces=pieces, texts=texts(output, pieces))
@@ -132,16 +134,20 @@ def _handed_over(
     return [_with_links(subject, before) for subject in found]
 
 
-def _described(finding: Finding, settings: Settings, pool: LazyPool) -> Finding:
-    """A regression of the corpus is known by its case only: explained and blamed once, the history keeps that."""
-    if finding.state is not State.KNOWN:
-        return finding
-    try:
-        if finding.explanation is None and finding.outcome.verdict in MISMATCHING:
-            finding = replace(finding, explanation=pool.opened().explain(finding.case))
-        return localised(finding, settings.target, pool.opened().localise)
-    except (TargetUnavailable, PoolClosed):
-        return finding
+def _described(findings: Sequence[Finding], settings: Settings, pool: LazyPool) -> list[Finding]:
+    """Regressions of the corpus are known by their cases only: explained and blamed once, the history keeps that."""
+    until = time.monotonic() + DESCRIBING
+    found = {finding.id: finding for finding in findings}
+    for name, finding in found.items():
+        if finding.state is not State.KNOWN or time.monotonic() > until:
+            continue
+        try:
+            if finding.explanation is None and finding.outcome.verdict in MISMATCHING:
+                finding = replace(finding, explanation=pool.opened().explain(finding.case))
+            found[name] = localised(finding, settings.target, pool.opened().localise)
+        except (TargetUnavailable, PoolClosed):
+            break
+    return list(found.values())
 
 
 def _restore_scripts(finding: Finding, kept: Mapping[str, str], campaign: Path) -> None:

@@ -42,9 +42,11 @@ def _found(
 ) -> Subject:
     """A bucket that failed in this night's campaign."""
     bucket = before.get(finding.id)
-    if finding.state is State.NEW:
+    if bucket is not None and bucket.standing is Standing.PENDING:
+        bucket = None  # nobody knows what it is
+    if finding.state is State.NEW and bucket is None:
         return Subject(finding, Standing.PENDING, True, "not reduced: the time was up")
-    if bucket is not None and finding.state is State.KNOWN:
+    if bucket is not None and finding.state in (State.KNOWN, State.NEW):
         # An earlier night knows more of it than its case.
         finding = replace(bucket.finding, count=finding.count, first=finding.first)
     broken = [each.name for each in replays if each.bucket == finding.id and each.expected == Verdict.PASS]
@@ -52,7 +54,7 @@ def _found(
         return Subject(finding, Standing.REGRESSED, True, f"passed before: {', '.join(broken)}")
     if bucket is not None and bucket.standing is Standing.FIXED:
         return Subject(finding, Standing.REGRESSED, True, f"was fixed on {bucket.nights.fixed[-1]}")
-    if bucket is not None and bucket.standing is not Standing.PENDING:
+    if bucket is not None:
         return Subject(finding, Standing.KNOWN, True)
     return Subject(finding, Standing.KNOWN if finding.id in expected else Standing.NEW, True)
 
