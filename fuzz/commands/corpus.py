@@ -90,7 +90,7 @@ def add(case: str, directory: Path, folder: Path, issues: Sequence[str], **choic
         return NOTHING_NEW
     tried = plugin_version(find_tt_plugin(config.plugin)) if config.kind == "tt" else str(config)
     about = About(
-        says=found.explanation.sentence if found.explanation is not None else "",
+        says=found.explanation.sentence if found.explanation is not None else found.outcome.message,
         issues=tuple(issues),
         fails=signature(found.outcome),
         bucket=found.key,
