@@ -193,6 +193,8 @@ def test_a_case_runs_on_an_older_version(tmp_path: Path) -> None:
     try:
         made = environment(PluginVersion("jax-tt-plugin", "0.1.2"))
     except InstallFailed as error:
+        if "cannot be installed" not in str(error):
+            raise
         pytest.skip(str(error))
     entry = load_entry(ROOT / "corpus" / "regressions" / "aa9afea4.yaml")
     again = replay(entry.case, made.runner(TargetConfig("tt", Mesh.parse("2x2")), 60.0))
