@@ -80,7 +80,7 @@ def run_night(
             night = run.all_phases(unavailable)
         for name in remove_old(config.folder, now().date(), config.keep_days):
             say(f"removed night {name}, older than {config.keep_days} days")
-        return Ended(night, folder, _reasons(night, config.policy))
+        return Ended(night, folder, reasons(night, config.policy))
 
 
 @contextmanager
@@ -287,18 +287,18 @@ def _plain(done: Verification) -> dict[str, Any]:
     }
 
 
-def _reasons(night: Night, policy: frozenset[Reason]) -> dict[Reason, str]:
+def reasons(night: Night, policy: frozenset[Reason]) -> dict[Reason, str]:
     """What fails the night, of what the policy says may."""
     found = {
         Reason.NEW_FINDINGS: len(night.of(Standing.NEW)),
         Reason.REGRESSIONS: len(night.of(Standing.REGRESSED)),
         Reason.PENDING: len(night.of(Standing.PENDING)),
     }
-    reasons = {
+    said = {
         reason: f"{count} {reason.replace('_', ' ') if reason is not Reason.PENDING else 'failures not reduced'}"
         for reason, count in found.items()
         if count
     }
     if night.environment:
-        reasons[Reason.ENVIRONMENT] = night.environment
-    return {reason: said for reason, said in reasons.items() if reason in policy}
+        said[Reason.ENVIRONMENT] = night.environment
+    return {reason: why for reason, why in said.items() if reason in policy}

@@ -44,6 +44,7 @@ def subjects() -> list[Subject]:
     error = Outcome(Verdict.COMPILE_ERROR, "ttir", "'ttir.scatter' op failed to legalize")
     other = finding("COMPILE_ERROR neg", None, case(op="neg"), error)
     late = finding("WRONG late", None, state=State.NEW)
+    fixed = Sightings("2026-11-20", "2026-11-22", (NAME,))
     return [
         subject(ordinary(), Standing.NEW),
         subject(ugly()["hostile"], Standing.NEW),
@@ -51,8 +52,8 @@ def subjects() -> list[Subject]:
         subject(late, Standing.PENDING, texts={}, pieces=(), detail="not reduced: the time was up"),
         subject(other, Standing.KNOWN),
         subject(ugly()["32 devices"], Standing.KNOWN),
-        subject(ugly()["crash"], Standing.FIXED, detail="fixed: 3 passes", nights=Sightings("2026-11-20", "2026-11-22", (NAME,))),
-    ]  # fmt: skip
+        subject(ugly()["crash"], Standing.FIXED, detail="fixed: 3 passes", nights=fixed),
+    ]
 
 
 def night(*found: Subject, **fields: object) -> Night:

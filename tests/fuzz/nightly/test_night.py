@@ -3,123 +3,136 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_nights
 import pytest
-from fake_nights import EVENING, TOOLS, run, sample
+from fake_nights import EVENING, TOOLS, run
+from made_nights import night
 
+from fuzz import campaign
 from fuzz.case import Case
 from fuzz.nightly import night as nightly
+from fuzz.nightly import outputs
 from fuzz.nightly.config import Reason, Verifying
+from fuzz.nightly.folders import read_state, write_state
+from fuzz.nightly.history import History
+from fuzz.nightly.night import reasons
 from fuzz.report.night import Night, Standing
 from fuzz.store import FolderBusy, locked
 from fuzz.strategies.space import Space
+from fuzz.verify import Status, Subject, Verification
 from oracles.targets.config import TargetUnavailable
 
 PROGRAM = Path(fake_nights.__file__)
 DAY = timedelta(days=1)
-EVERY = {"WRONG flip", "COMPILE_ERROR ttir", "CRASH compile"}
+EVERY = {"WRONG flip", "COMPILE_ERROR ttir", "COMPILE_ERROR ttnn"}
 
 
 @pytest.fixture(autouse=True)
 def fixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file whose existence mends the compiler."""
+    """The file whose existence mends the compiler. What costs processes and is tested elsewhere is left out."""
     path = tmp_path / "fixed"
     monkeypatch.setenv("FAKE_FIXED", str(path))
+    monkeypatch.setattr(campaign, "other_targets", lambda config: {})
+    monkeypatch.setattr(campaign, "localised", lambda finding, *_: finding)
+    monkeypatch.setattr(outputs, "localised", lambda finding, *_: finding)
     return path
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one night."""
+    nights = tmp_path_factory.mktemp("first") / "nights"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FAKE_FIXED", str(nights / "never"))
+        patched.setattr(campaign, "other_targets", lambda config: {})
+        patched.setattr(campaign, "localised", lambda finding, *_: finding)
+        ended = run(nights)
+    assert keys(ended.night, Standing.NEW) == EVERY
+    assert set(ended.reasons) == {Reason.NEW_FINDINGS}
+    return nights
+
+
+@pytest.fixture
+def nights(first: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    shutil.copytree(first, tmp_path / "nights", symlinks=True)
+    return tmp_path / "nights"
 
 
 def keys(night: Night, standing: Standing) -> set[str]:
     return {subject.finding.key.partition(":")[0] for subject in night.of(standing)}
 
 
-def test_a_night_leaves_a_report_for_everyone(tmp_path: Path) -> None:
-    ended = run(tmp_path / "nights")
-    folder = tmp_path / "nights" / "2026-11-23"
-    assert ended.folder == folder
+def test_a_night_leaves_a_report_for_everyone(first: Path) -> None:
+    folder = first / "2026-11-23"
     names = {path.name for path in folder.iterdir()}
     assert names == {"campaign", "issues", "night.json", "report.html", "junit.xml", "findings.sarif", "summary.md"}
-    assert (tmp_path / "nights" / "latest").resolve() == folder
-    assert ended.night.settings.seed == 2026112300
-    assert keys(ended.night, Standing.NEW) == EVERY
-    for subject in ended.night.of(Standing.NEW):
-        assert (folder / "issues" / f"{subject.finding.id}_issue.md").is_file()
+    assert (first / "latest").resolve() == folder
+    with History.open(first) as history:
+        found = history.buckets("2026-11-24")
+    assert len(found) == 3
+    for name, bucket in found.items():
+        assert (folder / "issues" / f"{name}_issue.md").is_file()
+        assert bucket.texts["torch script"] == "raise SystemExit(1)\n"
+        assert name in (folder / "report.html").read_text()
+
+
+def test_what_was_found_is_known_though_its_night_is_gone(nights: Path) -> None:
+    ended = run(nights, now=EVENING + 9 * DAY, keep_days=7)
+    assert ended.night.settings.seed == 2026120200
+    assert [path.name for path in nights.glob("2026-*")] == ["2026-12-02"]
+    assert keys(ended.night, Standing.KNOWN) == EVERY
+    assert not ended.reasons
+    for subject in ended.night.of(Standing.KNOWN):
         assert subject.texts["torch script"] == "raise SystemExit(1)\n"
-        assert subject.finding.id in (folder / "report.html").read_text()
-    assert set(ended.reasons) == {Reason.NEW_FINDINGS}
+        assert (ended.folder / "issues" / f"{subject.finding.id}_torch.py").is_file()
 
 
-def test_what_was_found_is_known_then_fixed_then_regressed(tmp_path: Path, fixed: Path) -> None:
-    nights = tmp_path / "nights"
-    first = run(nights)
-    new = keys(first.night, Standing.NEW)
-    second = run(nights, now=EVENING + DAY)
-    assert second.night.settings.seed != first.night.settings.seed
-    assert keys(second.night, Standing.KNOWN) == new
-    assert not second.reasons
-    fixed.touch()
-    third = run(nights, now=EVENING + 2 * DAY)
-    assert keys(third.night, Standing.FIXED) == new
-    assert not third.reasons
-    fourth = run(nights, now=EVENING + 3 * DAY)
-    assert fourth.night.subjects == []
-    fixed.unlink()
-    fifth = run(nights, now=EVENING + 4 * DAY)
-    assert keys(fifth.night, Standing.REGRESSED) == new
-    assert set(fifth.reasons) == {Reason.REGRESSIONS}
-    told = fifth.night.of(Standing.REGRESSED)[0].nights
-    assert (told.first, told.last) == ("2026-11-23", "2026-11-27")
-    assert (told.fixed, told.regressed) == (("2026-11-25",), ("2026-11-27",))
-    assert len(fifth.night.past) == 5
+def test_what_passes_is_verified_as_far_as_time_goes_then_fixed_then_a_regression(
+    nights: Path, fixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
 
+    def verified(wanted: Sequence[Subject], *_: object) -> Iterator[Verification]:
+        asked.append([subject.key for subject in wanted])
+        return (Verification(subject, Status.FIXED, "3 passes") for subject in wanted)
 
-def test_what_does_not_fail_any_more_is_verified_in_fresh_processes(tmp_path: Path, fixed: Path) -> None:
-    nights = tmp_path / "nights"
-    first = run(nights)
-    fixed.touch()
-    second = run(nights, now=EVENING + DAY, verify=Verifying.ALL, verify_share=10.0)
-    assert {each.status for each in second.night.verified} == {"FIXED"}
-    assert keys(second.night, Standing.FIXED) == keys(first.night, Standing.NEW)
-    third = run(nights, now=EVENING + 2 * DAY, verify=Verifying.ALL)
-    assert third.night.verified == []
-
-
-def test_verification_keeps_to_its_share_of_the_time(tmp_path: Path, fixed: Path) -> None:
-    nights = tmp_path / "nights"
-    found = len(run(nights).night.of(Standing.NEW))
+    monkeypatch.setattr(nightly, "verify", verified)
     fixed.touch()
     second = run(nights, now=EVENING + DAY, verify=Verifying.ALL, verify_share=0.0)
-    statuses = [each.status for each in second.night.verified]
-    assert len(statuses) == found
-    assert "NOT RUN" in statuses
-    assert {subject.standing for subject in second.night.subjects} == {Standing.FIXED, Standing.KNOWN}
+    assert sorted(each.status for each in second.night.verified) == ["FIXED", "NOT RUN", "NOT RUN"]
+    assert (len(second.night.of(Standing.FIXED)), len(second.night.of(Standing.KNOWN))) == (1, 2)
+    third = run(nights, now=EVENING + 2 * DAY, verify=Verifying.ALL)
+    assert len(third.night.of(Standing.FIXED)) == 2
+    assert [len(names) for names in asked] == [3, 2]
+    fixed.unlink()
+    fourth = run(nights, now=EVENING + 3 * DAY)
+    assert keys(fourth.night, Standing.REGRESSED) == EVERY
+    assert set(fourth.reasons) == {Reason.REGRESSIONS}
+    told = fourth.night.of(Standing.REGRESSED)[0].nights
+    assert (told.first, told.last, told.regressed) == ("2026-11-23", "2026-11-26", ("2026-11-26",))
+    assert len(fourth.night.past) == 4
 
 
-def test_an_interrupted_night_goes_on_where_it_was(tmp_path: Path) -> None:
-    def interrupted(space: Space, seed: int, index: int) -> Case:
-        if index >= 32:
-            raise KeyboardInterrupt
-        return sample(space, seed, index)
-
-    nights = tmp_path / "nights"
+def test_an_interrupted_night_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = SimpleNamespace(ended="interrupted", messages={})
+    monkeypatch.setattr(nightly, "run_campaign", lambda *_, **__: summary)
     with pytest.raises(KeyboardInterrupt):
-        run(nights, tools=replace(TOOLS, sample=interrupted), cases=64)
-    assert not (nights / "latest").exists()
-    ended = run(nights, now=EVENING + timedelta(hours=9), cases=64)
-    assert ended.folder.name == "2026-11-23"
-    assert [path.name for path in nights.glob("2026-*")] == ["2026-11-23"]
-    assert ended.night.cases + ended.night.counts["SKIPPED"] == 64
-    assert len(ended.night.past) == 1
+        run(tmp_path / "nights")
+    state = read_state(tmp_path / "nights" / "2026-11-23")
+    assert (state["phases"], state["finished"]) == ({}, False)
 
 
 def test_a_night_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -131,29 +144,29 @@ def test_a_night_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert json.loads((nights / "2026-11-23" / "night.json").read_text())["phases"] == {}
-    ended = run(nights, cases=64)
+    assert read_state(nights / "2026-11-23")["phases"] == {}
+    ended = run(nights, now=EVENING + timedelta(hours=9), cases=64)
     assert ended.folder.name == "2026-11-23"
     assert keys(ended.night, Standing.NEW) == EVERY
     assert ended.night.cases + ended.night.counts["SKIPPED"] == 64
+    assert len(ended.night.past) == 1
+
+
+def test_done_phases_are_not_run_again(nights: Path) -> None:
+    """Killed while it wrote its report, it writes that, and calls new what it called new."""
+    folder = nights / "2026-11-23"
+    state = read_state(folder)
+    state["config"]["folder"] = str(nights)
+    write_state(folder, {**state, "finished": False})
+    (folder / "report.html").unlink()
+    ended = run(nights, tools=replace(TOOLS, sample=_no_more))
+    assert ended.folder == folder
+    assert keys(ended.night, Standing.NEW) == EVERY
+    assert (folder / "report.html").is_file()
 
 
 def _no_more(space: Space, seed: int, index: int) -> Case:
     raise AssertionError("the campaign ran again")
-
-
-def test_done_phases_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("the disk is full")
-
-    nights = tmp_path / "nights"
-    with monkeypatch.context() as patched:
-        patched.setattr(nightly, "write_outputs", fail)
-        with pytest.raises(RuntimeError, match="disk"):
-            run(nights)
-    ended = run(nights, tools=replace(TOOLS, sample=_no_more))
-    assert ended.folder.name == "2026-11-23"
-    assert keys(ended.night, Standing.NEW) == EVERY
 
 
 @pytest.mark.parametrize(
@@ -191,27 +204,19 @@ def test_a_target_that_is_not_there_is_a_night_with_a_report(tmp_path: Path) -> 
     assert ended.night.past[-1].environment
 
 
-def test_a_target_that_does_not_start_keeps_what_is_known_as_it_was(tmp_path: Path) -> None:
-    nights = tmp_path / "nights"
-    first = run(nights)
-    second = run(nights, now=EVENING + DAY, plugin="unavailable", verify=Verifying.ALL)
-    assert set(second.reasons) == {Reason.ENVIRONMENT}
-    assert keys(second.night, Standing.KNOWN) == keys(first.night, Standing.NEW)
-    assert not any(subject.failed for subject in second.night.subjects)
-    third = run(nights, now=EVENING + 2 * DAY)
-    assert keys(third.night, Standing.KNOWN) == keys(first.night, Standing.NEW)
+def test_a_target_that_does_not_start_keeps_what_is_known_as_it_was(nights: Path) -> None:
+    ended = run(nights, now=EVENING + DAY, plugin="unavailable", verify=Verifying.ALL)
+    assert set(ended.reasons) == {Reason.ENVIRONMENT}
+    assert keys(ended.night, Standing.KNOWN) == EVERY
+    assert not any(subject.failed for subject in ended.night.subjects)
+    with History.open(nights) as history:
+        assert {bucket.nights.last for bucket in history.buckets("2026-11-25").values()} == {"2026-11-23"}
 
 
-def test_the_policy_says_what_fails_a_night(tmp_path: Path) -> None:
-    assert not run(tmp_path / "nights", policy=frozenset({Reason.REGRESSIONS, Reason.ENVIRONMENT})).reasons
-
-
-def test_old_nights_go_and_their_findings_stay(tmp_path: Path) -> None:
-    nights = tmp_path / "nights"
-    first = run(nights)
-    second = run(nights, now=EVENING + 9 * DAY, keep_days=7)
-    assert [path.name for path in nights.glob("2026-*")] == ["2026-12-02"]
-    assert keys(second.night, Standing.KNOWN) == keys(first.night, Standing.NEW)
-    for subject in second.night.of(Standing.KNOWN):
-        assert subject.texts["torch script"] == "raise SystemExit(1)\n"
-        assert subject.finding.original
+def test_the_policy_says_what_fails_a_night() -> None:
+    found = night()
+    assert set(reasons(found, frozenset(Reason))) == {Reason.NEW_FINDINGS, Reason.REGRESSIONS, Reason.PENDING}
+    assert set(reasons(found, frozenset({Reason.REGRESSIONS, Reason.ENVIRONMENT}))) == {Reason.REGRESSIONS}
+    broken = replace(found, environment="no plugin")
+    assert reasons(broken, frozenset({Reason.ENVIRONMENT})) == {Reason.ENVIRONMENT: "no plugin"}
+    assert reasons(broken, frozenset()) == {}
