@@ -24,6 +24,7 @@ from fuzz.ops.core import case_bytes
 from fuzz.payloads import values
 from fuzz.pool import Pool
 from fuzz.replay import Replay
+from fuzz.report.words import plural
 from fuzz.verify import NOT_RUN, PASSES, said, too_large
 from fuzz.workarounds import Form, Instance, ShowsIn, Workaround, in_dtype, instances, undivided
 from oracles.outcome import MISMATCHING, Verdict
@@ -108,10 +109,15 @@ def trial(pool: Pool) -> Try:
     return run
 
 
-def rulings(wanted: Sequence[Workaround], config: TargetConfig, run: Try, workers: int) -> Iterator[Ruling]:
-    """What the warm workers say of each, as soon as it is known. SAFE is not confirmed yet."""
+def rulings(
+    wanted: Sequence[Workaround], config: TargetConfig, version: str, run: Try, workers: int
+) -> Iterator[Ruling]:
+    """What the warm workers say of each, as soon as it is known. SAFE is not confirmed yet.
+
+    `version`: of the compiler, for which alone a SAFE holds.
+    """
     with ThreadPoolExecutor(workers, thread_name_prefix="workarounds") as threads:
-        pending = [threads.submit(rule, workaround, config, run) for workaround in wanted]
+        pending = [threads.submit(rule, workaround, config, version, run) for workaround in wanted]
         try:
             for done in as_completed(pending):
                 yield done.result()
@@ -120,7 +126,7 @@ def rulings(wanted: Sequence[Workaround], config: TargetConfig, run: Try, worker
                 each.cancel()
 
 
-def rule(workaround: Workaround, config: TargetConfig, run: Try) -> Ruling:
+def rule(workaround: Workaround, config: TargetConfig, version: str, run: Try) -> Ruling:
     """What to do with one workaround, as far as `run` tells."""
     began = time.monotonic()
     forms = (workaround.avoided, *workaround.neighbours)
@@ -135,8 +141,8 @@ def rule(workaround: Workaround, config: TargetConfig, run: Try) -> Ruling:
         advice, detail = Advice.CANNOT_TELL, f"passes here, but needs {workaround.needs}"
     else:
         meshes, dtypes = ", ".join(map(str, workaround.meshes)), ", ".join(workaround.dtypes)
-        near = f" and {len(forms) - 1} neighbours" if workaround.neighbours else ""
-        advice, detail = Advice.SAFE, f"passes{near} on {meshes} in {dtypes}"
+        near = f", with {plural(len(forms) - 1, 'neighbour')}," if workaround.neighbours else ""
+        advice, detail = Advice.SAFE, f"in {version}: passes{near} on {meshes} in {dtypes}"
     wrong = _failure(workaround.replacement, workaround, config, run, seen) or difference(workaround)
     return Ruling(
         workaround,

@@ -123,7 +123,7 @@ def _verify(chosen: Sequence[Subject], runner: Runner, workers: int, as_json: bo
     from fuzz.verify import verify as verifications
     from oracles.targets.environment import prepare
 
-    where = _where(runner.config)
+    where = f"{runner.config}, {_version(runner.config)}"
     prepare(runner.config)
     running = counted(
         verifications(chosen, runner, workers), len(chosen), lambda each: f"{each.subject.id} {each.status}"
@@ -161,13 +161,14 @@ def _workarounds(
     if unknown := [name for name in ids if name not in known]:
         raise UsageError(f"no workaround {unknown[0]!r} in {folder}")
     wanted = [known[name] for name in dict.fromkeys(ids)] or list(known.values())
-    where = _where(config)
+    version = _version(config)
+    where = f"{config}, {version}"
     prepare(config)
     with (
         tempfile.TemporaryDirectory(prefix="meshfuzz-workarounds-") as scratch,
         Pool(config, Path(scratch), workers=workers, deadline=deadline) as pool,
     ):
-        running = rulings(wanted, config, trial(pool), workers)
+        running = rulings(wanted, config, version, trial(pool), workers)
         first = list(counted(running, len(wanted), lambda each: f"{each.workaround.id} {each.advice}"))
     # Warm workers are gone by now: no more processes at once than were asked for.
     again = partial(replay, runner=Runner(config, deadline=deadline))
@@ -185,13 +186,13 @@ def _workarounds(
     return FINDINGS if any(each.actionable for each in done) else NOTHING_NEW
 
 
-def _where(config: TargetConfig) -> str:
-    """The target and the version of what it is made of: a verdict holds for no other. Raises TargetUnavailable."""
+def _version(config: TargetConfig) -> str:
+    """Of what the target is made of: a verdict holds for no other. Raises TargetUnavailable."""
     from oracles.targets.environment import check_plugin, find_tt_plugin, plugin_version, versions
 
     if config.kind == "tt":
-        return f"{config}, {plugin_version(find_tt_plugin(config.plugin))}"
+        return plugin_version(find_tt_plugin(config.plugin))
     if config.kind == "plugin":
-        return f"{config}, {plugin_version(check_plugin(Path(str(config.plugin))))}"
+        return plugin_version(check_plugin(Path(str(config.plugin))))
     package = "torch_xla" if config.kind == "torchxla" else "jaxlib"
-    return f"{config}, {package} {versions().get(package, 'of unknown version')}"
+    return f"{package} {versions().get(package, 'of unknown version')}"

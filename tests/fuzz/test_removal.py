@@ -22,6 +22,7 @@ from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig
 
 TT = TargetConfig("tt", Mesh.parse("2x2"))
+VERSION = "plugin 1.0"
 PASS = Replay(Outcome(Verdict.PASS))
 WRONG = Replay(Outcome(Verdict.WRONG, "shlo_compiler"), "WRONG shlo -> shlo_compiler, scatter: shard offset missing")
 REFUSED = Replay(Outcome(Verdict.UNSUPPORTED, "compile", "no scatter"))
@@ -67,14 +68,17 @@ class Scripted:
 
 
 def advice(entry: Workaround, config: TargetConfig = TT, **answers: Replay) -> tuple[Advice, str]:
-    ruling = rule(entry, config, Scripted(**answers))
+    ruling = rule(entry, config, VERSION, Scripted(**answers))
     return ruling.advice, ruling.detail
 
 
 def test_what_passes_everywhere_is_safe_to_remove() -> None:
     run = Scripted()
-    ruling = rule(ENTRY, TT, run)
-    assert (ruling.advice, ruling.detail) == (Advice.SAFE, "passes and 2 neighbours on 2x2, 4x1 in f32, bf16")
+    ruling = rule(ENTRY, TT, VERSION, run)
+    assert (ruling.advice, ruling.detail) == (
+        Advice.SAFE,
+        "in plugin 1.0: passes, with 2 neighbours, on 2x2, 4x1 in f32, bf16",
+    )
     assert ruling.actionable
     assert ruling.tried == len(run.asked) == len(set(run.asked)) == 14
     assert ruling.skipped == (
@@ -102,7 +106,7 @@ def test_a_failure_is_evidence_wherever_the_bug_would_show() -> None:
 
 @pytest.mark.parametrize("answer", [UNCLEAR, BROKEN])
 def test_what_was_not_judged_frees_nothing(answer: Replay) -> None:
-    ruling = rule(ENTRY, TT, Scripted(near_2x2_bf16=answer))
+    ruling = rule(ENTRY, TT, VERSION, Scripted(near_2x2_bf16=answer))
     assert ruling.advice is Advice.CANNOT_TELL
     assert ruling.detail.startswith(f"near on 2x2 in bf16: {answer.outcome.verdict}")
     assert ruling.broken == (answer is BROKEN)
@@ -121,7 +125,7 @@ def test_a_mesh_that_is_not_there_frees_nothing() -> None:
 
 
 def test_a_replacement_that_fails_is_said_beside_the_advice() -> None:
-    ruling = rule(ENTRY, TT, Scripted(used_4x1_f32=WRONG, avoided_2x2_f32=WRONG))
+    ruling = rule(ENTRY, TT, VERSION, Scripted(used_4x1_f32=WRONG, avoided_2x2_f32=WRONG))
     assert (ruling.advice, ruling.replacement) == (Advice.KEEP, f"used on 4x1 in f32: {WRONG.bucket}")
     assert ruling.actionable
 
@@ -130,14 +134,14 @@ def test_a_replacement_that_computes_something_else_is_wrong() -> None:
     assert difference(ENTRY) == ""
     other = replace(ENTRY, replacement=form("used", "neg", "neg"), avoided=form("avoided", "neg"))
     assert difference(other) == "32 elements of output 0 are not those of the avoided form, in f32"
-    assert rule(other, TT, Scripted()).replacement == difference(other)
+    assert rule(other, TT, VERSION, Scripted()).replacement == difference(other)
     shape = replace(ENTRY, replacement=replace(ENTRY.replacement, case=form("near", "abs", rows=16).case))
     assert difference(shape) == "output 0 has shape [16, 4], of the avoided form [8, 4]"
 
 
 def test_every_workaround_gets_a_ruling() -> None:
     entries = [replace(ENTRY, id=f"number-{number}") for number in range(5)]
-    found = {ruling.workaround.id for ruling in rulings(entries, TT, Scripted(), 2)}
+    found = {ruling.workaround.id for ruling in rulings(entries, TT, VERSION, Scripted(), 2)}
     assert found == {entry.id for entry in entries}
 
 
@@ -146,7 +150,7 @@ def test_every_workaround_gets_a_ruling() -> None:
 
 def test_safe_is_confirmed_by_three_fresh_passes_and_one_of_each_neighbour() -> None:
     run = Scripted()
-    done = confirmed(rule(ENTRY, TT, Scripted()), run)
+    done = confirmed(rule(ENTRY, TT, VERSION, Scripted()), run)
     assert (done.advice, done.fresh) == (Advice.SAFE, 5)
     assert run.asked == ["avoided 2x2 f32"] * 3 + ["near 2x2 f32", "odd 2x2 f32"]
 
@@ -154,7 +158,7 @@ def test_safe_is_confirmed_by_three_fresh_passes_and_one_of_each_neighbour() -> 
 @pytest.mark.parametrize(("answer", "told"), [(WRONG, Advice.KEEP), (BROKEN, Advice.CANNOT_TELL)])
 def test_what_a_fresh_process_does_not_confirm_is_not_safe(answer: Replay, told: Advice) -> None:
     run = Scripted(near_2x2_f32=answer)
-    done = confirmed(rule(ENTRY, TT, Scripted()), run)
+    done = confirmed(rule(ENTRY, TT, VERSION, Scripted()), run)
     assert (done.advice, done.fresh) == (told, 3)
     assert done.detail.startswith("near on 2x2 in f32: passed in a warm worker, in a fresh one ")
 
