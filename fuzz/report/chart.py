@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from fuzz.report.night import Past, Standing
 
 NIGHTS = 45  # drawn; the table has all
-STEP = 18.0  # from column to column
-COLUMN = 13.0
+STEP = 18.0  # least from column to column; few are wider
+WIDEST = 44.0
+WIDTH = 640.0  # of all columns, as far as they may be so wide
 HEIGHT = 120.0  # of the columns
 SPEED = 40.0  # height of the line of cases per second
 GAP = 26.0  # between the two, with the dates
@@ -56,6 +57,8 @@ class Chart:
 def chart(past: Sequence[Past]) -> Chart:
     """Lay out the last nights."""
     shown = list(past)[-NIGHTS:]
+    step = max(STEP, min(WIDEST, WIDTH / max(1, len(shown))))
+    column = step * 0.7
     failing = [sum(night.standings.get(standing, 0) for standing in STACKED) for night in shown]
     fixed = [night.standings.get(Standing.FIXED, 0) for night in shown]
     top = _round_up(max([1, *failing]))
@@ -64,43 +67,43 @@ def chart(past: Sequence[Past]) -> Chart:
     below = min(max(fixed, default=0) * per, HEIGHT / 2)
     bars: list[Bar] = []
     for number, night in enumerate(shown):
-        bars += _column(night, LEFT + number * STEP, base, per, below)
+        bars += _column(night, LEFT + number * step, column, base, per, below)
     under = base + below + GAP
     fastest = max([night.throughput for night in shown], default=0.0) or 1.0
-    every = max(1, math.ceil(36 / STEP))
+    every = max(1, math.ceil(36 / step))
     dates = [
-        Mark(LEFT + number * STEP + COLUMN / 2, base + below + 14, night.name[5:10])
+        Mark(LEFT + number * step + column / 2, base + below + 14, night.name[5:10])
         for number, night in enumerate(shown)
         if (len(shown) - 1 - number) % every == 0
     ]
     numbers = [Mark(LEFT - 6, base - value * per + 3.5, str(value)) for value in (0, top // 2, top) if value or top]
     numbers += [Mark(LEFT - 6, under + 8, f"{fastest:.0f}/s")]
     return Chart(
-        width=LEFT + max(len(shown), 6) * STEP + 8,
+        width=LEFT + max(len(shown), 6) * step + 8,
         height=under + SPEED + 6,
         bars=tuple(bars),
         lines=tuple(base - value * per for value in (top, top // 2, 0)),
         numbers=tuple(dict.fromkeys(numbers)),
         dates=tuple(dates),
         speed=tuple(
-            (LEFT + number * STEP + COLUMN / 2, under + SPEED * (1 - night.throughput / fastest))
+            (LEFT + number * step + column / 2, under + SPEED * (1 - night.throughput / fastest))
             for number, night in enumerate(shown)
         ),
         speed_at=under + SPEED,
     )
 
 
-def _column(night: Past, x: float, base: float, per: float, below: float) -> list[Bar]:
+def _column(night: Past, x: float, width: float, base: float, per: float, below: float) -> list[Bar]:
     bars, y = [], base
     for standing in STACKED:
         if count := night.standings.get(standing, 0):
             y -= count * per
-            bars.append(Bar(str(standing), x, y, COLUMN, count * per, f"{night.name}: {count} {standing}"))
+            bars.append(Bar(str(standing), x, y, width, count * per, f"{night.name}: {count} {standing}"))
     if count := night.standings.get(Standing.FIXED, 0):
         height = min(count * per, below)
-        bars.append(Bar("fixed", x, base, COLUMN, height, f"{night.name}: {count} fixed"))
+        bars.append(Bar("fixed", x, base, width, height, f"{night.name}: {count} fixed"))
     if night.environment:
-        bars.append(Bar("environment", x, base - 6, COLUMN, 6, f"{night.name}: the environment failed"))
+        bars.append(Bar("environment", x, base - 6, width, 6, f"{night.name}: the environment failed"))
     return bars
 
 
