@@ -29,7 +29,8 @@ from oracles.targets.environment import TT_PLUGINS, cache_root, locked
 DEFAULT_PLUGIN = "jax-tt-plugin"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
-_KNOWN = re.compile(r"from versions: ([^)]*)\)")
+_KNOWN = re.compile(r"the requirement (\S+) .*\(from versions: ([^)]*)\)")
+_LISTED = 10  # versions in a message, the newest
 _AVAILABLE = re.compile(r"^Available versions: (.+)$", re.MULTILINE)
 _PACKAGES = "meshfuzz-packages.pth"
 _PIP = ("--disable-pip-version-check", "--no-input", "--retries", "1", "--timeout", "15")
@@ -180,12 +181,11 @@ def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _complaint(stderr: str) -> str:
     """Why pip failed, in one line."""
-    if (known := _KNOWN.search(stderr)) is not None:
-        versions = known.group(1)
-        if versions == "none":
-            return "no package index answers, or none knows it"
-        return f"there is no such version for this Python; there are {versions}"
-    if "No matching distribution found" in stderr:
+    known = _KNOWN.search(stderr)
+    if known is not None and known.group(2) != "none":
+        versions = known.group(2).split(", ")
+        return f"no {known.group(1)} for this Python; there are {', '.join(versions[-_LISTED:])}"
+    if known is not None or "No matching distribution found" in stderr:
         return "no package index answers, or none knows it"
     errors = [line.removeprefix("ERROR:").strip() for line in stderr.splitlines() if line.startswith("ERROR:")]
     return next(filter(None, errors), "pip failed without a reason")
