@@ -59,7 +59,6 @@ class Setting:
         plugin = runner.config.plugin
         parts = {
             "config": replace(runner.config, plugin=None).to_plain(),
-            "deadline": runner.deadline,
             "packages": {name: version for name, version in versions().items() if name not in _PLUGINS},
             "pin": pin,
             "code": _code_digest(),

@@ -147,7 +147,10 @@ def test_what_cannot_be_had_is_said_in_one_line_and_leaves_nothing(wheel: Wheel,
     plugin(wheel, "9.1")
     wheel("other-plugin", "1.0", "other/plugin.so")
     for wanted, message in (
-        (PluginVersion("jax-tt-plugin", "9.9"), "cannot be installed: no jax-tt-plugin==9.9 for this Python; there are 9.1"),
+        (
+            PluginVersion("jax-tt-plugin", "9.9"),
+            "cannot be installed: no jax-tt-plugin==9.9 for this Python; there are 9.1",
+        ),
         (PluginVersion("no-such-plugin", "1"), "cannot be installed: no package index answers, or none knows it"),
         (PluginVersion("other-plugin", "1.0"), "other-plugin==1.0 brings no TT plugin: expected "),
     ):
