@@ -88,15 +88,15 @@ def night_page(night: Night) -> str:
 
 def _card(night: Night, subject: Subject) -> Mapping[str, object]:
     finding = subject.finding
-    used = list(dict.fromkeys(node.op for node in finding.case.nodes)) or ["resharding"]
-    notes = {piece.name: piece for piece in subject.pieces}
     said = told(finding, night.settings.target)
+    used = list(dict.fromkeys(node.op for node in said["case"].nodes)) or ["resharding"]
+    notes = {piece.name: piece for piece in subject.pieces}
     searched = (finding.id, finding.key, said["headline"], said["further"], subject.detail, finding.outcome.message)
     return {
         **said,
         "subject": subject,
         "ops": used,
-        "searched": " ".join((*searched, *used, *subject.texts.get("minimal case", ""))).lower(),
+        "searched": " ".join((*searched, *used)).lower(),
         "texts": [(name, text, notes.get(name)) for name, text in subject.texts.items()],
         "files": [piece for piece in subject.pieces if piece.path],
         "missing": [piece for piece in subject.pieces if piece.problem],
