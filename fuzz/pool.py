@@ -81,14 +81,19 @@ class Pool:
         start_deadline: float = START_DEADLINE,
         memory_limit: int = MEMORY_LIMIT,
         command: Sequence[str] = WORKER,
+        fresh: bool = False,
     ) -> None:
-        """`deadline`: seconds per case. `memory_limit`: bytes. `directory`: for logs, and tmp while open."""
+        """`deadline`: seconds per case. `memory_limit`: bytes. `directory`: for logs, and tmp while open.
+
+        `fresh`: the target is opened anew for every request, in a process that ends with it.
+        """
         self._config = config
         self._directory = directory.resolve()
         self._deadline = deadline
         self._start_deadline = start_deadline
         self._memory_limit = memory_limit
         self._command = tuple(command)
+        self._fresh = fresh
         self._lock = threading.Lock()
         self._workers = workers
         self._closed = False
@@ -239,7 +244,7 @@ class Pool:
             with self._lock:
                 if self._closed:
                     raise PoolClosed("the worker pool was closed")
-                worker = _Worker(self._command, config, self._directory, number, self._deadline)
+                worker = _Worker(self._command, config, self._directory, number, self._deadline, self._fresh)
                 self._alive.add(worker)
             try:
                 message = worker.wait_until_ready(self._start_deadline)
@@ -263,7 +268,13 @@ class _Worker:
     """One worker process and its pipes. Used by one thread at a time, except for `signal_group`."""
 
     def __init__(
-        self, command: Sequence[str], config: TargetConfig, directory: Path, number: int, deadline: float
+        self,
+        command: Sequence[str],
+        config: TargetConfig,
+        directory: Path,
+        number: int,
+        deadline: float,
+        fresh: bool,
     ) -> None:
         self.number = number
         self.log = directory / "logs" / f"worker-{number}.log"
@@ -299,7 +310,12 @@ class _Worker:
         finally:
             os.close(reply_fd)
         self._write(
-            {"target": config.to_plain(), "reply_fd": reply_fd, "abandon_after": EXPLAINING * deadline + ABANDON_MARGIN}
+            {
+                "target": config.to_plain(),
+                "reply_fd": reply_fd,
+                "abandon_after": EXPLAINING * deadline + ABANDON_MARGIN,
+                "fresh": fresh,
+            }
         )
 
     def wait_until_ready(self, seconds: float) -> str:

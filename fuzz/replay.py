@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from fuzz.case import Case
 from fuzz.investigation import observed
@@ -46,18 +47,61 @@ class Replay:
         return {"verdict": str(self.outcome.verdict), "bucket": self.bucket, "message": self.outcome.message}
 
 
-def replay(case: Case, runner: Runner) -> Replay:
-    """Run a case once, in a fresh process that ends with it. What cannot start is an outcome ENV, not an error."""
-    with tempfile.TemporaryDirectory(prefix="meshfuzz-replay-", dir=_scratch()) as folder:
+class Replayer:
+    """Runs cases, each in a fresh process, some at once; a context manager. `replay` may be called from many threads.
+
+    The processes are forked from ones that have imported everything and opened nothing, which saves most of the time.
+    """
+
+    def __init__(self, runner: Runner, workers: int = 1) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="meshfuzz-replay-", dir=_scratch())
+        self._pool = Pool(
+            runner.config,
+            Path(self._folder.name),
+            workers=workers,
+            deadline=runner.deadline,
+            command=runner.command,
+            fresh=True,
+        )
+
+    def __enter__(self) -> Self:
+        """Raises TargetUnavailable if the target's packages are not there; what else it lacks, a case will say."""
         try:
-            with Pool(runner.config, Path(folder), workers=1, deadline=runner.deadline, command=runner.command) as pool:
-                outcome = observed(pool.run, case)
-                if not outcome.verdict.failing:
-                    return Replay(outcome)
-                explanation = pool.explain(case) if outcome.verdict in MISMATCHING else None
-                return Replay(outcome, mechanism(case, outcome, explanation))
+            self._pool.__enter__()
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.close()
+        self._folder.cleanup()
+
+    def replay(self, case: Case) -> Replay:
+        """Run a case once. What cannot start is an outcome ENV, not an error. Raises PoolClosed."""
+        try:
+            outcome = observed(self._pool.run, case)
+            if not outcome.verdict.failing:
+                return Replay(outcome)
+            explanation = self._pool.explain(case) if outcome.verdict in MISMATCHING else None
         except TargetUnavailable as error:
-            return Replay(Outcome(Verdict.ENV, "start", str(error)))
+            return unavailable(error)
+        return Replay(outcome, mechanism(case, outcome, explanation))
+
+
+def replay(case: Case, runner: Runner) -> Replay:
+    """Run one case once, as a Replayer does."""
+    try:
+        with Replayer(runner) as replayer:
+            return replayer.replay(case)
+    except TargetUnavailable as error:
+        return unavailable(error)
+
+
+def unavailable(error: TargetUnavailable) -> Replay:
+    return Replay(Outcome(Verdict.ENV, "start", str(error)))
 
 
 def why_not(runner: Runner) -> str:

@@ -7,6 +7,9 @@ own, because compilers print to stdout and stderr as they like: `{"ready": pid}`
 case to judge any number of `{"stage": name}` and one `{"outcome": {...}}`; to the other requests `{"answer": {...}}`
 or `{"refused": reason}`. End of stdin ends the worker.
 
+With `fresh` in the configuration each request is served by a process of its own, forked from this one, which has
+imported everything and opened nothing: it opens the target, answers and ends.
+
 This is the only module of the fuzzer that lets a compiler under test into its process.
 """
 
@@ -16,10 +19,13 @@ import faulthandler
 import json
 import os
 import resource
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TextIO, TypeVar
 
 from fuzz.case import Case, from_plain
 from oracles.outcome import Outcome, Verdict
@@ -32,17 +38,32 @@ Judge = Callable[[Opened, Case, OnStage], Outcome]
 Answer = Callable[..., dict[str, Any]]
 
 
-def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], answers: Mapping[str, Answer]) -> int:
+@dataclass(frozen=True, slots=True)
+class Service(Generic[Opened]):
+    """What a worker can do."""
+
+    open_target: Callable[[TargetConfig], Opened]  # raises TargetUnavailable, ImportError
+    judge: Judge[Opened]
+    answers: Mapping[str, Answer]
+    preload: Callable[[TargetConfig], None] = lambda config: None  # what is slow and opens nothing: imports
+
+
+def serve(service: Service[Opened]) -> int:
     """Open the target, then answer requests until stdin ends. Returns the exit code."""
     # A crash is what we look for; core files of a process with a compiler in it would fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
-    config = json.loads(sys.stdin.readline())
+    started = json.loads(sys.stdin.readline())
+    config = TargetConfig.from_plain(started["target"])
     # Compilers start children of their own; the pipe must not stay open in them after this process is gone.
-    os.set_inheritable(config["reply_fd"], False)
-    with os.fdopen(config["reply_fd"], "w", encoding="utf-8") as replies:
+    os.set_inheritable(started["reply_fd"], False)
+    with os.fdopen(started["reply_fd"], "w", encoding="utf-8") as replies:
+        target: Opened | None = None
         try:
-            target = open_target(TargetConfig.from_plain(config["target"]))
+            if started.get("fresh"):
+                service.preload(config)
+            else:
+                target = service.open_target(config)
         except (TargetUnavailable, ImportError) as error:
             traceback.print_exc()
             _send(replies, {"unavailable": " ".join(str(error).split())})
@@ -52,15 +73,47 @@ def serve(open_target: Callable[[TargetConfig], Opened], judge: Judge[Opened], a
         for line in iter(sys.stdin.readline, ""):
             # The driver ends a stuck worker at its deadline. This bounds the life of one whose driver was killed; it
             # is a C thread, so it works while a compiler holds the interpreter lock.
-            faulthandler.dump_traceback_later(config["abandon_after"], exit=True)
-            ((request, cases),) = json.loads(line).items()
-            if request == "judge":
-                reply = _judge_one(target, judge, cases[0], replies)
+            faulthandler.dump_traceback_later(started["abandon_after"], exit=True)
+            if target is None:
+                _in_child(partial(_reply_fresh, service, config, line, replies))
             else:
-                reply = _answer(target, answers[request], cases)
+                _reply(service, target, line, replies)
             faulthandler.cancel_dump_traceback_later()
-            _send(replies, reply)
     return 0
+
+
+def _reply_fresh(service: Service[Opened], config: TargetConfig, line: str, replies: TextIO) -> None:
+    _reply(service, service.open_target(config), line, replies)
+
+
+def _reply(service: Service[Opened], target: Opened, line: str, replies: TextIO) -> None:
+    ((request, cases),) = json.loads(line).items()
+    if request == "judge":
+        _send(replies, _judge_one(target, service.judge, cases[0], replies))
+    else:
+        _send(replies, _answer(target, service.answers[request], cases))
+
+
+def _in_child(work: Callable[[], None]) -> None:
+    """Do it in a process forked from this one, and if that dies end as it did, for the driver to see."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except (TargetUnavailable, ImportError):
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # without the exit handlers of the parent's threads and libraries
+    _, ended = os.waitpid(child, 0)
+    if os.WIFSIGNALED(ended):
+        signal.signal(os.WTERMSIG(ended), signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(ended))
+    if ended:
+        os._exit(os.waitstatus_to_exitcode(ended))
 
 
 def _judge_one(target: Opened, judge: Judge[Opened], case: object, replies: TextIO) -> dict[str, Any]:
@@ -101,10 +154,10 @@ def main() -> int:
     """Serve the target named in the configuration."""
     from oracles.explain import explain
     from oracles.export import export
-    from oracles.judge import judge, open_target
+    from oracles.judge import judge, open_target, preload
     from oracles.localise import localise
 
-    return serve(open_target, judge, {"explain": explain, "export": export, "localise": localise})
+    return serve(Service(open_target, judge, {"explain": explain, "export": export, "localise": localise}, preload))
 
 
 if __name__ == "__main__":

@@ -27,12 +27,27 @@ from oracles.verdict import compare, same
 XLA_FLAGS = "--xla_allow_excess_precision=false"
 
 
-def open_target(config: TargetConfig) -> Target:
-    """Open the target in this process, once. Raises TargetUnavailable."""
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
+def preload(config: TargetConfig) -> None:
+    """Import what opening the target imports, which takes seconds: processes forked from this one open it faster."""
+    _settle_process()
+    if config.kind == "torchxla":
+        import oracles.targets.torchxla
+    else:
+        import oracles.targets.pjrt  # noqa: F401 - for those that are forked
+
+
+def _settle_process() -> None:
+    """What must hold before a compiler is imported."""
+    if XLA_FLAGS not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["PJRT_DEVICE"] = "CPU"  # torch_xla only traces here; the device under test is another client
     torch.set_num_threads(1)  # one worker per core: more threads only get in each other's way
+
+
+def open_target(config: TargetConfig) -> Target:
+    """Open the target in this process, once. Raises TargetUnavailable."""
+    _settle_process()
     if config.kind == "torchxla":
         from oracles.targets.torchxla import TorchXLA
 

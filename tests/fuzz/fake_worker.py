@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.case import Case
-from fuzz.worker import serve
+from fuzz.worker import Service, serve
 from oracles.explanation import Explanation
 from oracles.localisation import PASS_LOG, Localisation
 from oracles.outcome import UNEXPLAINED, Mismatch, Outcome, Verdict
@@ -135,4 +135,4 @@ def _fails_once(marker: Path, at: str) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(open_fake, judge_fake, ANSWERS))
+    sys.exit(serve(Service(open_fake, judge_fake, ANSWERS)))

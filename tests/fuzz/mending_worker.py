@@ -11,7 +11,7 @@ from pathlib import Path
 from fake_worker import ANSWERS, judge_fake, open_fake
 
 from fuzz.case import Case
-from fuzz.worker import serve
+from fuzz.worker import Service, serve
 from oracles.outcome import Outcome, Verdict
 
 
@@ -22,4 +22,4 @@ def judge(target: str, case: Case, on_stage: Callable[[str], None]) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(open_fake, judge, ANSWERS))
+    sys.exit(serve(Service(open_fake, judge, ANSWERS)))

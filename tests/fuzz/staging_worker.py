@@ -10,7 +10,7 @@ from jaxlib.mlir import ir
 
 from fuzz.case import Case
 from fuzz.payloads import values
-from fuzz.worker import serve
+from fuzz.worker import Service, serve
 from oracles.export import export
 from oracles.judge import judge, open_target
 from oracles.localise import localise
@@ -31,4 +31,4 @@ def export_with_stages(target: Target, case: Case) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(open_target, judge, {"export": export_with_stages, "localise": localise}))
+    sys.exit(serve(Service(open_target, judge, {"export": export_with_stages, "localise": localise})))

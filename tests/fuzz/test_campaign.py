@@ -251,10 +251,10 @@ import sys
 sys.path.insert(0, {folder!r})
 from pathlib import Path
 from dataclasses import replace
-from fake_worker import ANSWERS, judge_fake, open_fake, serve
+from fake_worker import ANSWERS, Service, judge_fake, open_fake, serve
 def open_if(config):
     return open_fake(config if Path(config.plugin).exists() else replace(config, plugin="unavailable"))
-sys.exit(serve(open_if, judge_fake, ANSWERS))
+sys.exit(serve(Service(open_if, judge_fake, ANSWERS)))
 """
 
 

@@ -243,3 +243,46 @@ def test_a_target_stuck_while_starting_is_unavailable(tmp_path: Path) -> None:
 def test_a_command_that_does_not_exist_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(TargetUnavailable, match="worker cannot start"):
         Pool(TargetConfig("tt"), tmp_path, command=("/nonexistent/python",)).__enter__()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Pool]:
+    with make_pool(tmp_path, fresh=True) as opened:
+        yield opened
+    assert alive_with(tmp_path) == []
+    assert not (tmp_path / "tmp").exists()
+
+
+def test_a_fresh_process_serves_one_case(fresh: Pool, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    outcomes = [fresh.run(case(note=str(note), number=str(i))) for i in range(3)]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.PASS] * 3
+    assert len({line.split()[0] for line in note.read_text().splitlines()}) == 3
+
+
+def test_what_kills_a_fresh_process_is_told_as_of_any(fresh: Pool) -> None:
+    outcome = fresh.run(case(does="segfault", at="lower"))
+    assert (outcome.verdict, outcome.stage) == (Verdict.CRASH, "lower")
+    assert outcome.message == "SIGSEGV: loc(\"x\"): error: 'ttir.scatter' op went astray at 0x7f12"
+    assert fresh.run(case()).verdict is Verdict.PASS
+
+
+def test_a_fresh_process_that_hangs_is_ended(tmp_path: Path) -> None:
+    with make_pool(tmp_path, fresh=True, deadline=1.0) as pool:
+        assert pool.run(case(does="hang")).verdict is Verdict.HANG
+        assert pool.run(case()).verdict is Verdict.PASS
+    assert alive_with(tmp_path) == []
+
+
+def test_a_fresh_process_answers_other_requests_too(fresh: Pool) -> None:
+    assert fresh.explain(case(model="shard offset missing")).model == "shard offset missing"
+
+
+@pytest.mark.parametrize(("plugin", "said"), [("unavailable", "no fake plugin"), ("crash", "SIGABRT")])
+def test_a_target_that_a_fresh_process_cannot_open_is_no_failure_of_the_case(
+    tmp_path: Path, plugin: str, said: str
+) -> None:
+    with make_pool(tmp_path, plugin, fresh=True) as pool:
+        outcome = pool.run(case())
+    assert outcome.verdict is Verdict.ENV
+    assert said in outcome.message

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from fuzz.case import Case
-from fuzz.worker import serve
+from fuzz.worker import Service, serve
 from oracles.judge import judge, open_target
 from oracles.outcome import Outcome
 from oracles.stages.execute import PARTITIONED
@@ -78,4 +78,4 @@ def open_remembering(config: TargetConfig) -> Remembering:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(open_remembering, judge_and_confirm, {}))
+    sys.exit(serve(Service(open_remembering, judge_and_confirm, {})))
