@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.case import Case
 from fuzz.grid import Cell, Column, Grid, Row
-from fuzz.replay import Runner, replay, why_not
+from fuzz.replay import Replayer, Runner, why_not
 from fuzz.versions.environments import PluginVersion, environment
 from fuzz.versions.results import Results, Setting
 from oracles.targets.config import TargetConfig
@@ -75,22 +76,24 @@ class Matrix:
         return [(name, each) for name in self._cases for each in self._able if (name, each.name) not in self._cells]
 
     def run(self, workers: int) -> Iterator[Ran]:
-        """Run what is missing; each is yielded when it is known and kept."""
-        with ThreadPoolExecutor(workers) as executor:
-            running = {executor.submit(self._one, name, each): (name, each.name) for name, each in self.missing}
-            try:
-                yield from self._collected(running)
-            finally:
-                executor.shutdown(wait=True, cancel_futures=True)
+        """Run what is missing; each is yielded when it is known and kept. Raises TargetUnavailable."""
+        missing = self.missing
+        needed = {each.name: each for _, each in missing}
+        # Left in the opposite order: what waits is cancelled, what runs is ended, and only then is it waited for.
+        with ThreadPoolExecutor(workers) as executor, ExitStack() as opened:
+            replayers = {name: opened.enter_context(Replayer(each.runner, workers)) for name, each in needed.items()}
+            opened.callback(executor.shutdown, wait=False, cancel_futures=True)
+            running = {
+                executor.submit(self._one, name, each, replayers[each.name]): (name, each.name)
+                for name, each in missing
+            }
+            for done in as_completed(running):
+                self._cells[running[done]] = done.result()
+                yield Ran(*running[done], done.result())
 
-    def _collected(self, running: dict[Future[Cell], tuple[str, str]]) -> Iterator[Ran]:
-        for done in as_completed(running):
-            self._cells[running[done]] = done.result()
-            yield Ran(*running[done], done.result())
-
-    def _one(self, name: str, candidate: Candidate) -> Cell:
+    def _one(self, name: str, candidate: Candidate, replayer: Replayer) -> Cell:
         case = self._cases[name]
-        again = replay(case, candidate.runner)
+        again = replayer.replay(case)
         cell = Cell.of(again.outcome, again.bucket)
         self._known.put(candidate.setting, case, cell)
         return cell
