@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections import Counter
@@ -135,18 +136,26 @@ def _handed_over(
 
 
 def _described(findings: Sequence[Finding], settings: Settings, pool: LazyPool) -> list[Finding]:
-    """Regressions of the corpus are known by their cases only: explained and blamed once, the history keeps that."""
+    """Regressions of the corpus are known by their cases only: explained and blamed once, the history keeps that.
+
+    Explained first, all of them: blaming takes a process of its own, which takes long to start.
+    """
     until = time.monotonic() + DESCRIBING
     found = {finding.id: finding for finding in findings}
-    for name, finding in found.items():
-        if finding.state is not State.KNOWN or time.monotonic() > until:
-            continue
-        try:
-            if finding.explanation is None and finding.outcome.verdict in MISMATCHING:
-                finding = replace(finding, explanation=pool.opened().explain(finding.case))
-            found[name] = localised(finding, settings.target, pool.opened().localise)
-        except (TargetUnavailable, PoolClosed):
-            break
+
+    def explained(finding: Finding) -> Finding:
+        if finding.explanation is not None or finding.outcome.verdict not in MISMATCHING:
+            return finding
+        return replace(finding, explanation=pool.opened().explain(finding.case))
+
+    def blamed(finding: Finding) -> Finding:
+        return localised(finding, settings.target, pool.opened().localise)
+
+    for describe in (explained, blamed):
+        for name, finding in found.items():
+            if finding.state is State.KNOWN and time.monotonic() < until:
+                with contextlib.suppress(TargetUnavailable, PoolClosed):  # then the page has less to say
+                    found[name] = describe(finding)
     return list(found.values())
 
 

@@ -18,6 +18,9 @@ from oracles.outcome import Outcome, Verdict
 # Failing in this night, whatever else is said.
 STILL = (Status.STILL_FAILING, Status.PARTLY_FIXED, Status.CHANGED, Status.FLAKY)
 
+# What nobody is told of does the most harm.
+SEVERITY = dict.fromkeys((Verdict.WRONG, Verdict.NONDETERMINISTIC, Verdict.CRASH, Verdict.HANG, *Verdict))
+
 
 def standings(
     night: str,
@@ -32,9 +35,14 @@ def standings(
     found = [_found(finding, before, expected, replays) for finding in findings]
     here = {subject.finding.id for subject in found}
     found += _not_found(here, before, expected, replays, verified)
-    order = list(Standing)
+    order, severity = list(Standing), list(SEVERITY)
     dated = [replace(subject, nights=_sightings(night, subject, before)) for subject in found]
-    return sorted(dated, key=lambda subject: (order.index(subject.standing), subject.finding.first))
+
+    def rank(subject: Subject) -> tuple[int, int, int, int]:
+        finding = subject.finding
+        return order.index(subject.standing), severity.index(finding.outcome.verdict), -finding.count, finding.first
+
+    return sorted(dated, key=rank)
 
 
 def _found(
