@@ -137,7 +137,7 @@ def rule(workaround: Workaround, config: TargetConfig, version: str, run: Try) -
         advice, detail = Advice.KEEP, failure
     elif seen.unknown:
         advice, detail = Advice.CANNOT_TELL, seen.unknown
-    elif workaround.shows_in is not ShowsIn.STAGES:
+    elif not shows_on(config, workaround.shows_in):
         advice, detail = Advice.CANNOT_TELL, f"passes here, but needs {workaround.needs}"
     else:
         meshes, dtypes = ", ".join(map(str, workaround.meshes)), ", ".join(workaround.dtypes)
@@ -154,6 +154,12 @@ def rule(workaround: Workaround, config: TargetConfig, version: str, run: Try) -
         broken=seen.broken,
         seconds=time.monotonic() - began,
     )
+
+
+def shows_on(config: TargetConfig, shows_in: ShowsIn) -> bool:
+    """Whether a run on the target would show a bug of that place."""
+    chips = config.kind == "tt" and not config.mock
+    return shows_in is ShowsIn.STAGES or (shows_in is ShowsIn.SILICON and chips)
 
 
 class _Seen:

@@ -47,7 +47,7 @@ class ShowsIn(StrEnum):
 
     STAGES = "stages"  # the compiler: the stages that it writes are wrong, or it refuses
     BUILD = "build"  # another compiler or front end: in this one the workaround is active, or the avoided path is not
-    SILICON = "silicon"  # a kernel, which a mock does not run
+    SILICON = "silicon"  # a kernel or the run time, which a mock does not run
 
 
 @dataclass(frozen=True, slots=True)

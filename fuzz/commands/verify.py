@@ -21,6 +21,7 @@ from oracles.targets.config import TargetConfig
 if TYPE_CHECKING:
     from fuzz.replay import Runner
     from fuzz.verify import Subject
+    from fuzz.workarounds import Workaround
 
 
 @click.command()
@@ -79,8 +80,9 @@ def verify(
     if not workarounds and bool(ids) == every:
         raise UsageError("say which: IDs of findings or regressions, or --all")
     if workarounds:
-        config = target_config(target, mock, plugin)
-        return _workarounds(folder, ids, config, deadline, workers, as_json, junit)
+        entries = _chosen_workarounds(folder, ids)
+        config = target_config(target, mock, plugin, tuple(mesh for each in entries for mesh in each.meshes))
+        return _workarounds(entries, config, deadline, workers, as_json, junit)
     from fuzz.replay import Runner
 
     named = [name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
@@ -139,9 +141,18 @@ def _verify(chosen: Sequence[Subject], runner: Runner, workers: int, as_json: bo
     return NOTHING_NEW if statuses <= {Status.FIXED} else FINDINGS
 
 
+def _chosen_workarounds(folder: Path, ids: Sequence[str]) -> list[Workaround]:
+    """The workarounds of these ids, or all. Raises UsageError, WorkaroundError."""
+    from fuzz.workarounds import load_workarounds
+
+    known = {each.id: each for each in load_workarounds(folder)}
+    if unknown := [name for name in ids if name not in known]:
+        raise UsageError(f"no workaround {unknown[0]!r} in {folder}")
+    return [known[name] for name in dict.fromkeys(ids)] or list(known.values())
+
+
 def _workarounds(
-    folder: Path,
-    ids: Sequence[str],
+    wanted: Sequence[Workaround],
     config: TargetConfig,
     deadline: float,
     workers: int,
@@ -154,13 +165,8 @@ def _workarounds(
     from fuzz.report.junit import junit_xml
     from fuzz.report.progress import counted
     from fuzz.report.verification import removal_plain, removal_suite, removal_text
-    from fuzz.workarounds import load_workarounds
     from oracles.targets.environment import prepare
 
-    known = {each.id: each for each in load_workarounds(folder)}
-    if unknown := [name for name in ids if name not in known]:
-        raise UsageError(f"no workaround {unknown[0]!r} in {folder}")
-    wanted = [known[name] for name in dict.fromkeys(ids)] or list(known.values())
     version = _version(config)
     where = f"{config}, {version}"
     prepare(config)

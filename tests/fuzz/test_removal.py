@@ -100,6 +100,13 @@ def test_passes_free_nothing_whose_bug_would_not_show() -> None:
     assert advice(BUILD) == (Advice.CANNOT_TELL, "passes here, but needs tt-mlir without its pattern")
 
 
+def test_chips_show_what_a_mock_does_not() -> None:
+    kernel = replace(ENTRY, shows_in=ShowsIn.SILICON, needs="silicon")
+    assert advice(kernel)[0] is Advice.CANNOT_TELL
+    assert advice(kernel, replace(TT, mock=False))[0] is Advice.SAFE
+    assert advice(BUILD, replace(TT, mock=False))[0] is Advice.CANNOT_TELL
+
+
 def test_a_failure_is_evidence_wherever_the_bug_would_show() -> None:
     assert advice(BUILD, avoided_2x2_f32=WRONG)[0] is Advice.KEEP
 
