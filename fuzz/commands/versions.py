@@ -96,9 +96,9 @@ def matrix(
     config = TargetConfig("tt", Mesh.parse(mock))
     subjects = _fitting(_subjects(cases, folder, directory), config.topology)
     wanted = versions_wanted(plugins)
-    starting = candidates(wanted, config, deadline, pin)
-    tried = list(counted(starting, len(wanted), lambda each: f"{each.name} {printable(each.cannot) or 'starts'}"))
     with Results(cache_root() / "results.db") as known:
+        starting = candidates(wanted, config, deadline, known, pin)
+        tried = list(counted(starting, len(wanted), lambda each: f"{each.name} {printable(each.cannot) or 'starts'}"))
         made = Matrix({subject.name: subject.case for subject in subjects}, tried, str(config), known, fresh)
         ran = counted(
             made.run(workers), len(made.missing), lambda each: f"{each.case} {each.version} {each.cell.verdict}"

@@ -37,16 +37,17 @@ class Ran:
 
 
 def candidates(
-    wanted: Sequence[PluginVersion], config: TargetConfig, deadline: float, pin: Path | None = None
+    wanted: Sequence[PluginVersion], config: TargetConfig, deadline: float, known: Results, pin: Path | None = None
 ) -> Iterator[Candidate]:
     """Install each version that is not there yet, and start it once. Raises InstallFailed.
 
-    A version that does not start is tried here and never again.
+    A version that does not start is tried here and never again; one that has results started before.
     """
     pinned = pin.read_text(encoding="utf-8") if pin is not None else ""
     for version in wanted:
         runner = environment(version, pin).runner(config, deadline)
-        yield Candidate(str(version), runner, Setting.of(runner, pinned), why_not(runner))
+        setting = Setting.of(runner, pinned)
+        yield Candidate(str(version), runner, setting, "" if known.any(setting) else why_not(runner))
 
 
 class Matrix:

@@ -111,6 +111,14 @@ class Results:
             ).fetchone()
         return None if row is None else Cell.from_plain(json.loads(row[0]))
 
+    def any(self, setting: Setting) -> bool:
+        """Whether any case has run so."""
+        with self._lock:
+            row = self._database.execute(
+                "SELECT 1 FROM results WHERE plugin = ? AND judge = ? LIMIT 1", (setting.plugin, setting.judge)
+            ).fetchone()
+        return row is not None
+
     def put(self, setting: Setting, case: Case, cell: Cell) -> None:
         """Keep a result, unless it may be due to a busy machine."""
         if cell.verdict in _FLEETING:

@@ -203,7 +203,7 @@ def test_a_result_is_of_one_plugin_one_target_and_one_pin(tmp_path: Path) -> Non
 
 
 def test_a_version_that_does_not_start_is_a_column_with_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fake(wanted: PluginVersion, _: Path | None) -> Environment:
         plugin = tmp_path / wanted.version
@@ -214,6 +214,10 @@ def test_a_version_that_does_not_start_is_a_column_with_its_reason(
     monkeypatch.setattr(
         Environment, "runner", lambda self, *_: Runner(TargetConfig("tt", MESH, str(self.plugin)), COMMAND, 20.0)
     )
-    first, second = candidates([PluginVersion("p", "1"), PluginVersion("p", "2")], TT, 20.0)
+    first, second = candidates([PluginVersion("p", "1"), PluginVersion("p", "2")], TT, 20.0, results)
     assert (first.name, second.name, second.cannot) == ("p==1", "p==2", "")
     assert first.cannot.endswith("does not start")
+    results.put(second.setting, case(), PASS)
+    monkeypatch.setattr(matrix, "why_not", lambda _: "started again")
+    (again,) = candidates([PluginVersion("p", "2")], TT, 20.0, results)
+    assert again.cannot == ""
