@@ -62,6 +62,7 @@ def test_both_forms_compute_the_same(workaround: Workaround) -> None:
     assert difference(workaround) == ""
 
 
+@pytest.mark.timeout(900)
 def test_every_form_passes_on_the_cpu(tmp_path: Path) -> None:
     """Compile options of the TT compiler mean nothing to another."""
     cases = {name: replace(form.case, options=()) for name, form in FORMS.items()}
