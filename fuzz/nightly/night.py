@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -90,7 +90,8 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         holding.__enter__()
     except FolderBusy as error:
-        raise FolderBusy(str(error).replace("a campaign runs", "a night runs").partition(": ")[0]) from error
+        who = str(error).replace("a campaign runs", "a night runs").partition(": ")[0]
+        raise FolderBusy(f"{who}: wait until it has ended") from error
     try:
         yield
     finally:
@@ -255,20 +256,13 @@ class _Run:
             verified=verified,
             command=self._tools.command,
         )
-        if not (folder / CAMPAIGN / DATABASE).is_file():
-            return write_outputs(material, [], [], None, self._history, self._before)
-        with Store.open(folder / CAMPAIGN) as store:
-            replays = list(
-                replayed(self._entries, self._settings.target, store, self._history.last_verdicts(folder.name))
-            )
-            subjects = standings(
-                folder.name,
-                store.findings(),
-                self._before,
-                self._regressions,
-                replays,
-                {each.name: each for each in verified},
-            )
+        there = (folder / CAMPAIGN / DATABASE).is_file()  # not if the target could not even be prepared
+        with Store.open(folder / CAMPAIGN) if there else nullcontext() as store:
+            last, target = self._history.last_verdicts(folder.name), self._settings.target
+            replays = list(replayed(self._entries, target, store, last)) if store is not None else []
+            findings = store.findings() if store is not None else []
+            known = {each.name: each for each in verified}
+            subjects = standings(folder.name, findings, self._before, self._regressions, replays, known)
             return write_outputs(material, subjects, replays, store, self._history, self._before)
 
 
