@@ -20,7 +20,7 @@ import pytest
 from fake_nights import EVENING, TOOLS, run
 from made_nights import night
 
-from fuzz import campaign
+from fuzz import campaign, cli
 from fuzz.case import Case
 from fuzz.nightly import night as nightly
 from fuzz.nightly import outputs
@@ -220,3 +220,23 @@ def test_the_policy_says_what_fails_a_night() -> None:
     broken = replace(found, environment="no plugin")
     assert reasons(broken, frozenset({Reason.ENVIRONMENT})) == {Reason.ENVIRONMENT: "no plugin"}
     assert reasons(broken, frozenset()) == {}
+
+
+def test_a_campaign_alone_has_the_same_page(first: Path, tmp_path: Path) -> None:
+    output = tmp_path / "one.html"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["report", "--dir", str(first / "2026-11-23" / "campaign"), "--output", str(output)])
+    assert ended.value.code == 0
+    text = output.read_text()
+    assert "3 new" in text
+    assert "raise SystemExit(1)" in text
+    assert "History" not in text
+
+
+def test_a_configuration_that_is_wrong_is_an_error_of_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nightly.yaml"
+    path.write_text("folder: n\ntime: soon\n")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["nightly", "--config", str(path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {path}:2:7: unknown duration")
