@@ -45,7 +45,9 @@ def open_fake(config: TargetConfig) -> str:
     if config.plugin is not None and not Path(config.plugin).exists():
         Path(config.plugin).touch()
         sys.exit(9)
-    said = Path(config.plugin).read_text(encoding="utf-8").strip() if config.plugin is not None else ""
+    said = (
+        Path(config.plugin).read_text(encoding="utf-8", errors="replace").strip() if config.plugin is not None else ""
+    )
     if said == "unavailable":
         raise TargetUnavailable(f"the plugin {config.plugin} does not start")
     return said or "fake"
