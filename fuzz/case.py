@@ -71,7 +71,7 @@ class Mesh:
     def parse(cls, text: str) -> Mesh:
         """`RxC`, as on the command line. Raises CaseError for anything else."""
         parts = text.lower().split("x")
-        if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
+        if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
             raise CaseError(f"unknown mesh {text!r}: write rows x columns, for example 2x2")
         return cls(tuple(int(part) for part in parts), ("x", "y"))
 

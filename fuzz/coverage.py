@@ -4,23 +4,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple
 
 from fuzz.case import Case, CaseError, Node, Sharding, TensorSpec, is_uneven
+from fuzz.evidence import Feature
 from fuzz.ops.core import get, specs
 from fuzz.reduce.edits import likely_shardings
 
 # Sizes past which index arithmetic has failed: lanes, bf16, tiles, 11 bits, 16 bits, f32 (docs of `fuzz.payloads`).
 BOUNDARIES = (128, 256, 512, 2048, 4096, 1 << 16, 1 << 24)
-
-
-class Feature(NamedTuple):
-    """One op of a case, as far as coverage goes."""
-
-    op: str
-    dtype: str  # of the data it works on
-    sharding: str  # how that data lies on the mesh, seen from the op, and whether the other operands are split
-    boundary: int  # the largest of BOUNDARIES that its elements reach; 0: none
 
 
 def features(case: Case) -> frozenset[Feature]:

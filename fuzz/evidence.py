@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What narrows the blame for a finding, as plain data: boundaries between passing and failing, controls, neighbours."""
+"""What narrows the blame for a finding, as plain data: boundaries between passing and failing, controls, neighbours;
+and what a case exercises."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fuzz.case import Case, from_plain, to_plain
 from oracles.outcome import Verdict
@@ -130,3 +131,12 @@ class Neighbour:
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Neighbour:
         return cls(data["why"], from_plain(data["case"]))
+
+
+class Feature(NamedTuple):
+    """One op of a case, as far as coverage goes."""
+
+    op: str
+    dtype: str  # of the data it works on
+    sharding: str  # how that data lies on the mesh, seen from the op, and whether the other operands are split
+    boundary: int  # the largest boundary (`fuzz.coverage`) that its elements reach; 0: none

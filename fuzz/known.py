@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from fuzz.case import Case, dump
+from fuzz.case import dump
 from fuzz.corpus import Entry
 from fuzz.signature import signature
 from fuzz.store import Finding, Record, State, Witness
@@ -15,13 +15,7 @@ from oracles.targets.config import TargetConfig
 
 def numbered(entries: Iterable[Entry], config: TargetConfig) -> dict[int, Entry]:
     """The entries whose mesh the target has, by the number that their case keeps: below zero, from its digest."""
-    return {-int(entry.case.digest[:12], 16) - 1: entry for entry in entries if fits(entry.case, config)}
-
-
-def fits(case: Case, config: TargetConfig) -> bool:
-    """Whether the target has a mesh for the case; torch_xla always uses every device of its process."""
-    size = config.topology.size
-    return case.mesh.size == size if config.kind == "torchxla" else case.mesh.size <= size
+    return {-int(entry.case.digest[:12], 16) - 1: entry for entry in entries if config.serves(entry.case.mesh)}
 
 
 def as_known(entry: Entry, record: Record) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -91,13 +92,22 @@ class Replayer:
         return Replay(outcome, mechanism(case, outcome, explanation))
 
 
+@contextmanager
+def replaying(runner: Runner, workers: int = 1) -> Iterator[Callable[[Case], Replay]]:
+    """Runs cases as a Replayer does; where the target's packages are missing, each of them says so."""
+    with ExitStack() as opened:
+        try:
+            run = opened.enter_context(Replayer(runner, workers)).replay
+        except TargetUnavailable as error:
+            nothing = unavailable(error)
+            run = lambda case: nothing  # noqa: E731 - of the same kind as the other
+        yield run
+
+
 def replay(case: Case, runner: Runner) -> Replay:
-    """Run one case once, as a Replayer does."""
-    try:
-        with Replayer(runner) as replayer:
-            return replayer.replay(case)
-    except TargetUnavailable as error:
-        return unavailable(error)
+    """Run one case once."""
+    with replaying(runner) as run:
+        return run(case)
 
 
 def unavailable(error: TargetUnavailable) -> Replay:

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fuzz.case import Case, MeshfuzzError, dump, loads
-from fuzz.coverage import Feature
-from fuzz.evidence import Boundary, Control, Neighbour
+from fuzz.evidence import Boundary, Control, Feature, Neighbour
 from fuzz.signature import signature
 from fuzz.triage import Pattern, bucket_id
 from oracles.explanation import Explanation

@@ -18,7 +18,7 @@ from typing import Any
 from fuzz.case import Case, to_plain
 from fuzz.corpus import Entry
 from fuzz.evidence import Neighbour
-from fuzz.replay import Replay, Runner, replay
+from fuzz.replay import Replay, Runner, replaying
 from fuzz.signature import signature
 from fuzz.store import Finding, State
 from fuzz.triage import bucket_id
@@ -137,20 +137,21 @@ def _joined(regression: Subject, finding: Subject) -> Subject:
 def verify(wanted: Sequence[Subject], runner: Runner, workers: int) -> Iterator[Verification]:
     """What became of each, as soon as it is known; so many at once, each of their runs in a process of its own."""
     ended = threading.Event()
+    with replaying(runner, workers) as replay:
 
-    def run(case: Case) -> Replay:
-        if ended.is_set():
-            raise _Ended
-        return replay(case, runner)
+        def run(case: Case) -> Replay:
+            if ended.is_set():
+                raise _Ended
+            return replay(case)
 
-    threads = ThreadPoolExecutor(workers, thread_name_prefix="verify")
-    try:
-        for done in as_completed([threads.submit(examine, subject, runner.config, run) for subject in wanted]):
-            yield done.result()
-    finally:
-        # What is left is not begun; a run under way ends by itself, at its deadline at the latest.
-        ended.set()
-        threads.shutdown(cancel_futures=True)
+        threads = ThreadPoolExecutor(workers, thread_name_prefix="verify")
+        try:
+            for done in as_completed([threads.submit(examine, subject, runner.config, run) for subject in wanted]):
+                yield done.result()
+        finally:
+            # What is left is not begun; a run under way ends by itself, at its deadline at the latest.
+            ended.set()
+            threads.shutdown(cancel_futures=True)
 
 
 class _Ended(Exception):
@@ -238,10 +239,9 @@ class _Examination:
 
 def too_large(case: Case, config: TargetConfig) -> str:
     """Why the target has no mesh for the case; empty if it has."""
-    needed, there = case.mesh.size, config.topology.size
-    if needed > there or (config.kind == "torchxla" and needed != there):
-        return f"needs mesh {case.mesh}, which does not fit {config.topology}: give another --mock"
-    return ""
+    if config.serves(case.mesh):
+        return ""
+    return f"needs mesh {case.mesh}, which does not fit {config.topology}: give another --mock"
 
 
 def said(run: Replay) -> str:

@@ -83,7 +83,15 @@ def serve(service: Service[Opened]) -> int:
 
 
 def _reply_fresh(service: Service[Opened], config: TargetConfig, line: str, replies: TextIO) -> None:
-    _reply(service, service.open_target(config), line, replies)
+    try:
+        target = service.open_target(config)
+    except (TargetUnavailable, ImportError) as error:
+        traceback.print_exc()
+        said = " ".join(str(error).split())
+        judged = "judge" in json.loads(line)
+        _send(replies, {"outcome": Outcome(Verdict.ENV, "start", said).to_plain()} if judged else {"refused": said})
+    else:
+        _reply(service, target, line, replies)
 
 
 def _reply(service: Service[Opened], target: Opened, line: str, replies: TextIO) -> None:
@@ -102,8 +110,6 @@ def _in_child(work: Callable[[], None]) -> None:
         try:
             work()
             status = 0
-        except (TargetUnavailable, ImportError):
-            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

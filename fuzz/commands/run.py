@@ -72,7 +72,11 @@ MESHES = ("2x2", "1x4", "1x2", "2x4", "1x8", "1x1")
     "default: none.",
 )
 @corpus_option
-@click.option("--no-corpus", is_flag=True, help="Do not run the corpus first: what it has is found anew.")
+@click.option(
+    "--no-corpus",
+    is_flag=True,
+    help="Do not run the corpus first, so that what it has is found anew; default: run it.",
+)
 @dir_option
 @click.option("--resume", is_flag=True, help="Go on with the folder's campaign, with its own settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON instead of tables.")

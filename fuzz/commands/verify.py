@@ -6,7 +6,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,7 +160,7 @@ def _workarounds(
 ) -> int:
     from fuzz.pool import Pool
     from fuzz.removal import Advice, confirmed, rulings, trial
-    from fuzz.replay import Runner, replay
+    from fuzz.replay import Runner, replaying
     from fuzz.report.junit import junit_xml
     from fuzz.report.progress import counted
     from fuzz.report.verification import removal_plain, removal_suite, removal_text
@@ -177,12 +176,13 @@ def _workarounds(
         running = rulings(wanted, config, version, trial(pool), workers)
         first = list(counted(running, len(wanted), lambda each: f"{each.workaround.id} {each.advice}"))
     # Warm workers are gone by now: no more processes at once than were asked for.
-    again = partial(replay, runner=Runner(config, deadline=deadline))
     safe = [each for each in first if each.advice is Advice.SAFE]
-    with ThreadPoolExecutor(workers) as threads:
-        sure = threads.map(lambda each: confirmed(each, again), safe)
-        counting = counted(sure, len(safe), lambda each: f"{each.workaround.id} {each.advice}, in fresh processes")
-        final = {each.workaround.id: each for each in (*first, *counting)}
+    final = {each.workaround.id: each for each in first}
+    if safe:
+        with replaying(Runner(config, deadline=deadline), workers) as again, ThreadPoolExecutor(workers) as threads:
+            sure = threads.map(lambda each: confirmed(each, again), safe)
+            counting = counted(sure, len(safe), lambda each: f"{each.workaround.id} {each.advice}, in fresh processes")
+            final |= {each.workaround.id: each for each in counting}
     done = [final[each.id] for each in wanted]
     if junit is not None:
         junit.write_text(junit_xml([removal_suite(done)]), encoding="utf-8")

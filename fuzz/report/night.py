@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fuzz.coverage import Feature
+from fuzz.evidence import Feature
 from fuzz.report.html import Piece
 from fuzz.settings import Settings
 from fuzz.store import Finding

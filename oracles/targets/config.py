@@ -34,6 +34,10 @@ class TargetConfig:
             raise TargetUnavailable(f"unknown target {text!r}: use cpu, torchxla, tt or plugin:PATH")
         return cls(kind, topology, path or plugin, mock and kind == "tt")
 
+    def serves(self, mesh: Mesh) -> bool:
+        """Whether cases on that mesh can run; torch_xla always uses every device of its process."""
+        return mesh.size == self.topology.size if self.kind == "torchxla" else mesh.size <= self.topology.size
+
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)
 

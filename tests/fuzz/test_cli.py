@@ -17,6 +17,7 @@ from fake_campaign import campaign
 
 from fuzz import cli
 from fuzz.case import Case, dump
+from fuzz.pool import _Worker
 from fuzz.settings import Budget
 from fuzz.store import Store
 from fuzz.strategies.space import Space
@@ -36,7 +37,8 @@ Meshfuzz = Callable[..., Result]
 @pytest.fixture
 def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Meshfuzz:
     """The command, in this process, on the fake worker and the fake strategies."""
-    monkeypatch.setattr("fuzz.pool.Pool.__init__.__kwdefaults__", _with_command())
+    start = _Worker.__init__
+    monkeypatch.setattr(_Worker, "__init__", lambda self, command, *rest: start(self, fake_campaign.COMMAND, *rest))
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*arguments: str) -> Result:
@@ -46,12 +48,6 @@ def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Result(int(str(ended.value.code)), out, err)
 
     return call
-
-
-def _with_command() -> dict[str, object]:
-    from fuzz.pool import Pool
-
-    return {**(Pool.__init__.__kwdefaults__ or {}), "command": fake_campaign.COMMAND}
 
 
 @pytest.fixture(scope="module")

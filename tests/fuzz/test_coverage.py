@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec
-from fuzz.coverage import BOUNDARIES, Feature, features
+from fuzz.coverage import BOUNDARIES, features
+from fuzz.evidence import Feature
 from fuzz.strategies.cases import cases
 from fuzz.strategies.space import Space
 

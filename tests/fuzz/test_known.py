@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_campaign import MESH, campaign
+from fake_campaign import campaign
 
 from fuzz.case import Case, Mesh
 from fuzz.corpus import About, Entry
-from fuzz.known import fits
+from fuzz.known import numbered
 from fuzz.store import Finding, State, Store
 from fuzz.triage import bucket_id
 from oracles.outcome import Verdict
@@ -99,6 +99,5 @@ def test_a_resumed_campaign_does_not_run_the_corpus_again(tmp_path: Path, found:
 def test_only_meshes_that_the_target_has_are_run(
     kind: str, topology: str, mesh: str, suits: bool, found: tuple[Finding, ...]
 ) -> None:
-    case = replace(found[0].case, mesh=Mesh.parse(mesh))
-    assert MESH.axes == ("x", "y")
-    assert fits(case, TargetConfig(kind, Mesh.parse(topology))) is suits
+    entry = regression(found[0], replace(found[0].case, mesh=Mesh.parse(mesh)))
+    assert bool(numbered([entry], TargetConfig(kind, Mesh.parse(topology)))) is suits

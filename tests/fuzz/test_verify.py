@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -254,12 +255,12 @@ def test_a_target_that_does_not_start_fixes_nothing() -> None:
 def test_one_that_is_not_waited_for_begins_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
 
-    def slow(of: Case, runner: Runner) -> Replay:
+    def slow(of: Case) -> Replay:
         begun.append(of)
         time.sleep(0.02)
         return PASS
 
-    monkeypatch.setattr("fuzz.verify.replay", slow)
+    monkeypatch.setattr("fuzz.verify.replaying", lambda runner, workers: nullcontext(slow))
     running = verify([Subject(f"WRONG {n}", case()) for n in range(50)], Runner(TT), 1)
     next(iter(running))
     running.close()  # type: ignore[attr-defined]  # a generator
@@ -292,7 +293,11 @@ Meshfuzz = Callable[..., Result]
 def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Meshfuzz:
     """The command, in this process, on replays that the case's option `does` decides."""
     answers = {"wrong": OTHER, "error": SAME, "broken": BROKEN}
-    monkeypatch.setattr("fuzz.verify.replay", lambda of, runner: answers.get(dict(of.options).get("does", ""), PASS))
+
+    def run(of: Case) -> Replay:
+        return answers.get(dict(of.options).get("does", ""), PASS)
+
+    monkeypatch.setattr("fuzz.verify.replaying", lambda runner, workers: nullcontext(run))
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*arguments: str) -> Result:

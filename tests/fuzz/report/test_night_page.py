@@ -14,7 +14,7 @@ from made_findings import HOSTILE, finding, ordinary, ugly
 from made_nights import night, subject
 from read_page import Page
 
-from fuzz.coverage import Feature
+from fuzz.evidence import Feature
 from fuzz.report.chart import NIGHTS, chart
 from fuzz.report.junit import junit_xml
 from fuzz.report.night import Past, Standing, by_sharding
