@@ -108,7 +108,9 @@ def run_campaign(
             finally:
                 executor.shutdown(wait=False, cancel_futures=True)
         with Store.open(directory) as store:
-            return campaign.summary(store, ended, unavailable)
+            summary = campaign.summary(store, ended, unavailable)
+            store.spent(summary.elapsed)
+            return summary
 
 
 def _opener(settings: Settings, tools: Tools) -> Callable[[TargetConfig, Path], Pool]:

@@ -265,6 +265,17 @@ class Store:
         settings: dict[str, Any] = self._setting("settings")
         return settings
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the campaign took, all its runs together; one that was killed counts nothing."""
+        return float(self._setting("elapsed") or 0.0)
+
+    def spent(self, seconds: float) -> None:
+        """Count the time of a run."""
+        with self._lock, self._database:
+            row = ("elapsed", json.dumps(self.elapsed + seconds))
+            self._database.execute("INSERT OR REPLACE INTO campaign VALUES (?, ?)", row)
+
     # --- cases --------------------------------------------------------------------------------------------------------
 
     def running(self, number: int, case: Case) -> Path:

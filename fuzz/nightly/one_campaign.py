@@ -36,7 +36,7 @@ def campaign_page(store: Store, settings: Settings, budget: Budget, export: Expo
             settings=settings,
             versions=versions(),
             cases=sum(count for verdict, count in counts.items() if verdict != SKIPPED),
-            seconds=0.0,  # a campaign does not remember how long it took
+            seconds=store.elapsed,
             counts=counts,
             subjects=sorted(subjects, key=lambda subject: order.index(subject.standing)),
             messages={str(v): said for v in EXPLAINED if (said := store.messages(v))},

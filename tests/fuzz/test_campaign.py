@@ -55,6 +55,13 @@ def test_each_failure_ends_in_one_bucket_with_a_reduced_case(tmp_path: Path) -> 
         assert (tmp_path / "cases" / f"{finding.id}.yaml").is_file()
 
 
+def test_the_time_of_all_runs_is_remembered(tmp_path: Path) -> None:
+    took = campaign(tmp_path, cases=4).elapsed
+    took += campaign(tmp_path, cases=8, resume=True).elapsed
+    with Store.open(tmp_path) as store:
+        assert store.elapsed == pytest.approx(took)
+
+
 def test_one_op_that_is_wrong_names_the_bucket_however_long_the_graph(tmp_path: Path) -> None:
     keys = {finding.key for finding in campaign(tmp_path).findings if finding.outcome.verdict is Verdict.WRONG}
     assert {key.partition(":")[0] for key in keys} == {"WRONG gather", "WRONG scatter"}
