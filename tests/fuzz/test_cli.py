@@ -6,32 +6,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import fake_campaign
 import made_findings
 import pytest
+from command_line import Meshfuzz, call
 from fake_campaign import campaign
 
-from fuzz import cli
 from fuzz.case import Case, dump
 from fuzz.pool import _Worker
 from fuzz.settings import Budget
 from fuzz.store import Store
 from fuzz.strategies.space import Space
 from oracles.outcome import Outcome, Verdict
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-Meshfuzz = Callable[..., Result]
 
 
 @pytest.fixture
@@ -41,13 +30,7 @@ def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(_Worker, "__init__", lambda self, command, *rest: start(self, fake_campaign.COMMAND, *rest))
     monkeypatch.setenv("COLUMNS", "80")
 
-    def call(*arguments: str) -> Result:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(list(arguments))
-        out, err = capfd.readouterr()
-        return Result(int(str(ended.value.code)), out, err)
-
-    return call
+    return lambda *arguments: call(capfd, *arguments)
 
 
 @pytest.fixture(scope="module")

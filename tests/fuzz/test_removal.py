@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from command_line import Meshfuzz, call
 
-from fuzz import cli
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump, replicated
 from fuzz.pool import Pool
 from fuzz.removal import Advice, Ruling, confirmed, difference, rule, rulings
@@ -180,16 +179,6 @@ def test_only_safe_needs_confirmation() -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-Meshfuzz = Callable[..., Result]
-
-
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """A workaround whose avoided form and replacement compute the same."""
@@ -220,14 +209,8 @@ def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("fuzz.replay.replaying", lambda runner, workers: nullcontext(lambda case: PASS))
     monkeypatch.setenv("COLUMNS", "80")
 
-    def call(*arguments: str) -> Result:
-        options = ["--target", "cpu", "--mock", "1x2", "--corpus", str(corpus), "--workers", "1"]
-        with pytest.raises(SystemExit) as ended:
-            cli.main(["verify", "--workarounds", *options, *arguments])
-        out, err = capfd.readouterr()
-        return Result(int(str(ended.value.code)), out, err)
-
-    return call
+    options = ["--target", "cpu", "--mock", "1x2", "--corpus", str(corpus), "--workers", "1"]
+    return lambda *arguments: call(capfd, "verify", "--workarounds", *options, *arguments)
 
 
 def test_the_table_fits_80_columns_and_says_for_what_it_holds(meshfuzz: Meshfuzz) -> None:

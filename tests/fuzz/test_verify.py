@@ -6,16 +6,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import made_findings
 import pytest
+from command_line import Meshfuzz, call
 
-from fuzz import cli
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump, replicated, to_plain
 from fuzz.corpus import REGRESSIONS, About, Entry, load_entry
 from fuzz.evidence import Neighbour
@@ -279,16 +279,6 @@ def test_a_regression_of_the_compiler_still_fails_in_its_bucket() -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-Meshfuzz = Callable[..., Result]
-
-
 @pytest.fixture
 def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Meshfuzz:
     """The command, in this process, on replays that the case's option `does` decides."""
@@ -300,13 +290,7 @@ def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("fuzz.verify.replaying", lambda runner, workers: nullcontext(run))
     monkeypatch.setenv("COLUMNS", "80")
 
-    def call(*arguments: str) -> Result:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(["verify", "--target", "cpu", "--mock", "1x2", *arguments])
-        out, err = capfd.readouterr()
-        return Result(int(str(ended.value.code)), out, err)
-
-    return call
+    return lambda *arguments: call(capfd, "verify", "--target", "cpu", "--mock", "1x2", *arguments)
 
 
 def campaign_of(folder: Path, found: Iterable[Finding]) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_line import Meshfuzz, call
 
-from fuzz import cli
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump, replicated
 from fuzz.replay import Runner
 from fuzz.versions import environments, matrix, releases
@@ -20,16 +18,6 @@ from oracles.targets.config import TargetConfig
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 DOES = {"0": "unavailable", "1": "error", "2": "wrong", "3": "pass"}
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-Meshfuzz = Callable[..., Result]
 
 
 @pytest.fixture
@@ -54,13 +42,7 @@ def meshfuzz(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pyt
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
 
-    def call(*arguments: str) -> Result:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(list(arguments))
-        out, err = capfd.readouterr()
-        return Result(int(str(ended.value.code)), out, err)
-
-    return call
+    return lambda *arguments: call(capfd, *arguments)
 
 
 @pytest.fixture
