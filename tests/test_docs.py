@@ -152,6 +152,8 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], i
     monkeypatch.setattr(_Worker, "__init__", lambda self, command, *rest: start(self, FAKE, *rest))
     monkeypatch.setattr("oracles.targets.environment.prepare", lambda config: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+    for name in ("MAKEFLAGS", "MAKELEVEL"):  # `make test` runs this; a make inside it would say where it works
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(place)
 
     def call(arguments: list[str]) -> int:
