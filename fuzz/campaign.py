@@ -380,10 +380,11 @@ def _looks_like(finding: Finding, case: Case) -> bool:
 def _explains(finding: Finding, start: Start) -> bool:
     """Whether a failure is one of a known bucket, as far as can be told without reducing it.
 
-    An error message names its bucket; after a few reductions more of them only cost time.
+    An error message names its bucket; of what is known, and after a few reductions, more of them only cost time.
     """
     ways = [witness for witness in finding.witnesses if witness.signature == start.signature]
-    if start.outcome.verdict not in MISMATCHING and len(ways) >= WITNESSES:
+    enough = 1 if finding.state is State.KNOWN else WITNESSES
+    if start.outcome.verdict not in MISMATCHING and len(ways) >= enough:
         return True
     return any(matches(witness.pattern, start.case) for witness in ways)
 

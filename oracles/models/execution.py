@@ -54,7 +54,11 @@ class Way:
             if isinstance(dim, int):
                 start = block_start(whole[data].shape, self.layouts[data], scene.mesh, device)
                 parts[position] = parts[position] - self.shift * start[dim]
-        return run_outside(scene.op, parts, scene.attributes | self._attributes(scene), self.outside)
+        attributes = scene.attributes | self._attributes(scene)
+        if scene.op.name == "select_scatter":
+            # A dynamic_update_slice: a start past the end is the last one there is (StableHLO spec).
+            attributes["index"] = min(attributes["index"], parts[0].shape[attributes["dim"]] - 1)
+        return run_outside(scene.op, parts, attributes, self.outside)
 
     def _attributes(self, scene: Scene) -> dict[str, Any]:
         counts = shard_counts(self.result, scene.mesh)

@@ -77,6 +77,14 @@ def test_a_seed_that_fails_as_it_is_known_to_joins_its_bucket(tmp_path: Path, fo
     assert known.count == 2
 
 
+def test_a_known_error_is_not_reduced_again(tmp_path: Path, found: tuple[Finding, ...]) -> None:
+    error = next(finding for finding in found if finding.outcome.verdict is Verdict.COMPILE_ERROR)
+    summary = campaign(tmp_path, cases=32, corpus=[regression(error)])
+    (known,) = (finding for finding in summary.findings if finding.key == error.key)
+    assert known.count > 1
+    assert (known.state, len(known.witnesses)) == (State.KNOWN, 1)
+
+
 def test_a_resumed_campaign_does_not_run_the_corpus_again(tmp_path: Path, found: tuple[Finding, ...]) -> None:
     corpus = [regression(finding) for finding in found]
     campaign(tmp_path, cases=32, corpus=corpus)

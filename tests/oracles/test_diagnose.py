@@ -62,6 +62,19 @@ def first_rows(known: Known, shards: int = 4) -> torch.Tensor:
 # --- offsets ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_write_past_the_shard_hits_the_last_place_of_each() -> None:
+    """As dynamic_update_slice does: it moves a start that is too far to the last one there is."""
+    case = one_op(
+        "select_scatter", data("x", 8, 3, sharding=ROWS), data("row", 3, sharding=((),)), output=ROWS, mesh=FOUR_ROWS,
+        dim=0, index=7,
+    )  # fmt: skip
+
+    def each_alone(known: Known) -> torch.Tensor:
+        return torch.cat([part.select_scatter(known["row"], 0, 1) for part in known["x"].chunk(4)])
+
+    assert said(case, each_alone)[0] == "each shard alone"
+
+
 @pytest.mark.parametrize("dtype", ["f32", "bf16", "i64"])
 def test_a_lost_row_offset_of_a_gather_names_the_mesh_rows(dtype: str) -> None:
     assert said(gather(dtype=dtype), first_rows) == ("shard offset missing", "mesh rows 1-3 used mesh row 0's offset")
