@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_campaign import campaign
 
-from fuzz.case import Case, Mesh
+from fuzz.case import Case, Mesh, Output
 from fuzz.corpus import About, Entry
 from fuzz.known import numbered
 from fuzz.store import Finding, State, Store
@@ -79,8 +79,11 @@ def test_a_seed_that_fails_as_it_is_known_to_joins_its_bucket(tmp_path: Path, fo
 
 def test_a_known_error_is_not_reduced_again(tmp_path: Path, found: tuple[Finding, ...]) -> None:
     error = next(finding for finding in found if finding.outcome.verdict is Verdict.COMPILE_ERROR)
-    # Of an op twice: few of the cases that fail so look like it.
-    summary = campaign(tmp_path, cases=32, corpus=[regression(error, seed(error).case)])
+    # Of an op four times: none of the cases that fail so looks like it.
+    (node,) = error.case.nodes
+    chain = tuple(replace(node, name=f"v{n}", operands=(f"v{n - 1}" if n else "x0",)) for n in range(4))
+    case = replace(error.case, nodes=chain, outputs=(Output("v3"),))
+    summary = campaign(tmp_path, cases=32, corpus=[regression(error, case)])
     (known,) = (finding for finding in summary.findings if finding.key == error.key)
     assert known.count > 1
     assert (known.state, len(known.witnesses)) == (State.KNOWN, 1)
