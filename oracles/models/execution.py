@@ -55,7 +55,11 @@ class Way:
                 start = block_start(whole[data].shape, self.layouts[data], scene.mesh, device)
                 parts[position] = parts[position] - self.shift * start[dim]
         attributes = scene.attributes | self._attributes(scene)
-        if scene.op.name == "select_scatter":
+        if scene.op.name == "one_hot":
+            # A scatter into zeros with the numbers of its lines: those that a part of the zeros lacks are lost.
+            lines = block_shape(scene.wanted.shape, self.result, scene.mesh)[:-1]
+            parts[0] = parts[0][tuple(slice(size) for size in lines)]
+        elif scene.op.name == "select_scatter":
             # A dynamic_update_slice: a start past the end is the last one there is (StableHLO spec).
             attributes["index"] = min(attributes["index"], parts[0].shape[attributes["dim"]] - 1)
         return run_outside(scene.op, parts, attributes, self.outside)

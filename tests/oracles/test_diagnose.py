@@ -62,6 +62,16 @@ def first_rows(known: Known, shards: int = 4) -> torch.Tensor:
 # --- offsets ----------------------------------------------------------------------------------------------------------
 
 
+def test_lines_of_one_hot_that_go_to_the_wrong_shard_are_a_lost_offset() -> None:
+    """It is a scatter with the numbers of its lines, and those of later shards lie outside of each local part."""
+    case = one_op("one_hot", index("x", 8, below=3, sharding=((),)), output=ROWS, mesh=FOUR_ROWS, classes=3)
+
+    def first_lines(known: Known) -> torch.Tensor:
+        return torch.nn.functional.one_hot(known["x"][:2], 3).repeat(4, 1)
+
+    assert said(case, first_lines)[0] == "shard offset missing"
+
+
 def test_a_write_past_the_shard_hits_the_last_place_of_each() -> None:
     """As dynamic_update_slice does: it moves a start that is too far to the last one there is."""
     case = one_op(
