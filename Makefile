@@ -10,7 +10,7 @@ PYTHON ?= python3
 # A Python 3.12 for test-tt-env; by default the one on PATH or in pyenv.
 PYTHON312 ?=
 FUZZ_ARGUMENTS ?= --target tt --mock 2x2 --time 3m --seed 1
-TEST_ARGUMENTS ?= -n 2 --dist loadfile
+TEST_ARGUMENTS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 TT_VENV := .venv-tt

@@ -19,3 +19,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         find_tt_plugin()
     except TargetUnavailable as error:
         pytest.skip(str(error))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: workers that share the files out should end at the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("tt")}
+    items.sort(key=lambda item: item.path not in slow)
