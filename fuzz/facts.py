@@ -235,7 +235,8 @@ def _ruled_out(case: Case, outcome: Outcome, config: TargetConfig) -> str:
     if config.kind != "tt" or outcome.stage in TORCH_XLA_STAGES or not wrong:
         return ""
     causes = []
-    largest = max((values(v.spec, v.payload).abs().max().item() for v in case.inputs if v.spec.elements), default=0)
+    numbers = [values(value.spec, value.payload).double() for value in case.inputs if value.spec.elements]
+    largest = max((each.abs().max().item() for each in numbers), default=0)
     if largest <= BF16_INTEGERS and all(isinstance(get(n.op).semantics, Moves | Decides) for n in case.nodes):
         causes.append(f"no value exceeds {BF16_INTEGERS}, so a cast to bf16 (tt-xla#5321) changes none")
     extent = max(spec.elements for spec in specs(case).values())

@@ -178,15 +178,12 @@ def _rolled(scene: Scene, cut: Cut) -> torch.Tensor:
 def local_positions(scene: Scene) -> Iterator[Hypothesis]:
     """Positions that count from the start of the shard."""
     dim = scene.attributes.get("dim")
-    if (
-        scene.wanted.is_floating_point()
-        or not isinstance(dim, int)
-        or not scene.operands
-        or not scene.operands[0].dim()
-    ):
+    rank = scene.operands[0].dim() if scene.operands else 0
+    # A dim that the op adds is none of the operand's.
+    if scene.wanted.is_floating_point() or not isinstance(dim, int) or not -rank <= dim < rank:
         return
     for cut in cuts(scene, scene.operands[0].shape):
-        if cut.dim == dim % scene.operands[0].dim():
+        if cut.dim == dim % rank:
             size = -(-scene.operands[0].shape[dim] // cut.pieces)
             yield Hypothesis(
                 "positions within the shard",

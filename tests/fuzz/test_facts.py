@@ -85,6 +85,12 @@ def test_what_is_right_is_said_too() -> None:
     assert known.seen_by.endswith("on a simulated mesh; executed the same way, `shlo` is right")
 
 
+def test_a_mask_holds_no_large_value() -> None:
+    mask = Input("x0", TensorSpec((4,), "bool"), Payload("mask"), (("x",),))
+    turned = Case(MESH, (mask,), (Node("v0", "flip", ("x0",), (("dims", (0,)),)),), (Output("v0"),))
+    assert "no value exceeds 256" in facts(turned, replace(WRONG, mismatches=()), TT).ruled_out
+
+
 def test_known_causes_are_ruled_out_only_where_they_cannot_be() -> None:
     small = facts(case((("x",), ())), WRONG, TT).ruled_out
     assert "no value exceeds 256" in small
