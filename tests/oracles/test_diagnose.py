@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from planted_outputs import (
     COLUMNS,
@@ -428,6 +428,7 @@ def test_copies_that_differ_fit_no_model_of_one_output() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 97))
+@example(25, 1)  # an op that adds a dim past the operand's
 def test_no_output_whatsoever_stops_the_diagnosis(number: int, turn: int) -> None:
     """Any drawn case with its elements moved about: an answer, and a sentence for every hypothesis."""
     case = sample(Space((FOUR_ROWS, GRID)), 0, number)
