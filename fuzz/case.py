@@ -16,7 +16,19 @@ from typing import Any
 
 import yaml
 
-from fuzz.document import DocumentError, integer, integers, joined, mapping, parse, read_text, sequence, text, texts
+from fuzz.document import (
+    Document,
+    DocumentError,
+    integer,
+    integers,
+    joined,
+    mapping,
+    parse,
+    read_text,
+    sequence,
+    text,
+    texts,
+)
 
 FORMAT = 1
 DTYPES = ("f32", "bf16", "i32", "i64", "bool")
@@ -414,6 +426,11 @@ def loads(content: str, where: str = "case") -> Case:
         document = parse(content)
     except DocumentError as error:
         raise CaseError(f"{where}:{error.place + ':' if error.place else ''} {error}") from error
+    return from_document(document, content, where)
+
+
+def from_document(document: Document, content: str, where: str) -> Case:
+    """The same of a text that is parsed already."""
     try:
         case = from_plain(document.data)
     except CaseError as error:

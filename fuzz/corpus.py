@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from fuzz.case import Case, CaseError, MeshfuzzError, from_plain, loads, to_plain
+from fuzz.case import Case, CaseError, MeshfuzzError, from_document, from_plain, to_plain
 from fuzz.coverage import features
 from fuzz.document import DocumentError, mapping, parse, read_text, sequence, text, texts
 from fuzz.evidence import Neighbour
@@ -76,9 +76,11 @@ def load_entry(path: Path) -> Entry:
     """Read one entry, whose graph torch accepts. Raises CorpusError."""
     try:
         content = read_text(path)
-        case, document = loads(content, str(path)), parse(content)
+        document = parse(content)
     except DocumentError as error:
-        raise CorpusError(f"{path}: {error}") from error
+        raise CorpusError(f"{path}:{error.place + ':' if error.place else ''} {error}") from error
+    try:
+        case = from_document(document, content, str(path))
     except CaseError as error:
         raise CorpusError(str(error)) from error
     try:

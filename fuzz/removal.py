@@ -18,16 +18,14 @@ from typing import Any
 import torch
 
 from fuzz.case import Case, CaseError
-from fuzz.investigation import observed
-from fuzz.mechanism import mechanism
 from fuzz.ops.core import case_bytes
 from fuzz.payloads import values
 from fuzz.pool import Pool
-from fuzz.replay import Replay
+from fuzz.replay import Replay, named
 from fuzz.report.words import plural
 from fuzz.verify import NOT_RUN, PASSES, said, too_large
 from fuzz.workarounds import Form, Instance, ShowsIn, Workaround, in_dtype, instances, undivided
-from oracles.outcome import MISMATCHING, Verdict
+from oracles.outcome import Verdict
 from oracles.reference import Expected, reference
 from oracles.targets.config import TargetConfig
 
@@ -98,13 +96,9 @@ def trial(pool: Pool) -> Try:
         with lock:
             if case.digest in known:
                 return known[case.digest]
-        outcome = observed(pool.run, case)
-        bucket = ""
-        if outcome.verdict.failing:
-            explanation = pool.explain(case) if outcome.verdict in MISMATCHING else None
-            bucket = mechanism(case, outcome, explanation)
+        seen = named(pool, case)
         with lock:
-            return known.setdefault(case.digest, Replay(outcome, bucket))
+            return known.setdefault(case.digest, seen)
 
     return run
 

@@ -83,13 +83,18 @@ class Replayer:
     def replay(self, case: Case) -> Replay:
         """Run a case once. What cannot start is an outcome ENV, not an error. Raises PoolClosed."""
         try:
-            outcome = observed(self._pool.run, case)
-            if not outcome.verdict.failing:
-                return Replay(outcome)
-            explanation = self._pool.explain(case) if outcome.verdict in MISMATCHING else None
+            return named(self._pool, case)
         except TargetUnavailable as error:
             return unavailable(error)
-        return Replay(outcome, mechanism(case, outcome, explanation))
+
+
+def named(pool: Pool, case: Case) -> Replay:
+    """Run a case, and name what fails. Raises what `Pool.run` raises."""
+    outcome = observed(pool.run, case)
+    if not outcome.verdict.failing:
+        return Replay(outcome)
+    explanation = pool.explain(case) if outcome.verdict in MISMATCHING else None
+    return Replay(outcome, mechanism(case, outcome, explanation))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from fuzz.case import Mesh, MeshfuzzError
@@ -12,6 +13,9 @@ from fuzz.strategies.space import Space
 from oracles.targets.config import TargetConfig
 
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+# What comes with meshfuzz: beside the packages, in a checkout and where it is installed.
+CORPUS = Path(__file__).parents[1] / "corpus"
 
 
 class UsageError(MeshfuzzError):

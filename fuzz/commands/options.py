@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fuzz.case import Case, CaseError, Mesh, load
-from fuzz.settings import Settings, UsageError
+from fuzz.settings import CORPUS, Settings, UsageError
 from oracles.targets.config import TargetConfig
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ corpus_option = click.option(
     "--corpus",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(__file__).parents[2] / "corpus",
+    default=CORPUS,
     help="Folder of the corpus; default: the one that comes with meshfuzz.",
 )
 

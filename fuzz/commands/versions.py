@@ -94,7 +94,7 @@ def matrix(
 
     signal.signal(signal.SIGTERM, interrupt)
     config = TargetConfig("tt", Mesh.parse(mock))
-    subjects = _fitting(_subjects(cases, folder, directory), config.topology)
+    subjects = _fitting(_subjects(cases, folder, directory), config)
     wanted = versions_wanted(plugins)
     with Results(cache_root() / "results.db") as known:
         starting = candidates(wanted, config, deadline, known, pin)
@@ -132,13 +132,13 @@ def _subjects(texts: Sequence[str], corpus: Path, directory: Path) -> list[Subje
     return chosen(texts, known) if texts else known
 
 
-def _fitting(subjects: Sequence[Subject], topology: Mesh) -> list[Subject]:
+def _fitting(subjects: Sequence[Subject], config: TargetConfig) -> list[Subject]:
     """Those whose mesh the devices suffice for; the others are named on stderr. Raises UsageError if none is left."""
-    fitting = [subject for subject in subjects if subject.case.mesh.size <= topology.size]
+    fitting = [subject for subject in subjects if config.serves(subject.case.mesh)]
     if left := [subject.name for subject in subjects if subject not in fitting]:
-        click.echo(f"left out, because they need more devices than {topology}: {', '.join(left)}", err=True)
+        click.echo(f"left out, because they need more devices than {config.topology}: {', '.join(left)}", err=True)
     if not fitting:
-        raise UsageError(f"no case to run on {topology}: name one, or give a larger --mock")
+        raise UsageError(f"no case to run on {config.topology}: name one, or give a larger --mock")
     return fitting
 
 
@@ -199,7 +199,7 @@ def bisect_command(
         raise UsageError("--command and --repository go together")
     signal.signal(signal.SIGTERM, interrupt)
     config = TargetConfig("tt", Mesh.parse(mock))
-    (subject,) = _fitting(_subjects([case], folder, directory), config.topology)
+    (subject,) = _fitting(_subjects([case], folder, directory), config)
     if command is not None and repository is not None:
         from fuzz.versions.builds import bisect_builds
 

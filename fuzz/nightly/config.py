@@ -13,11 +13,9 @@ from typing import Any, TypeVar
 
 from fuzz.case import CaseError, Mesh, MeshfuzzError
 from fuzz.document import DocumentError, integer, mapping, parse, read_text, sequence, text, texts
-from fuzz.settings import UsageError, parse_bytes, parse_seconds
+from fuzz.settings import CORPUS, UsageError, parse_bytes, parse_seconds
 from oracles.targets.config import KINDS
 
-# Beside the packages in a checkout; an installed meshfuzz has none.
-CORPUS = Path(__file__).parents[2] / "corpus"
 NIGHTS_PER_DAY = 100  # of which each draws other cases
 Value = TypeVar("Value")
 
