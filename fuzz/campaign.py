@@ -30,11 +30,12 @@ from fuzz.examination import examined
 from fuzz.investigation import Reduce, Run, Start, investigate, merged, starting_point, unreduced
 from fuzz.known import as_known, known_findings, numbered
 from fuzz.localisation import localised
-from fuzz.pool import WORKER, Pool
+from fuzz.pool import Pool
 from fuzz.settings import Budget, Settings
 from fuzz.store import SKIPPED, Finding, Record, Script, State, Store, StoreError, locked
 from fuzz.strategies.space import Space
 from fuzz.triage import matches
+from fuzz.worker_process import WORKER
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 

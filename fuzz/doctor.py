@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.case import Mesh
-from fuzz.pool import WORKER, Pool
+from fuzz.pool import Pool
+from fuzz.worker_process import WORKER
 from oracles.targets import environment
 from oracles.targets.config import TargetConfig, TargetUnavailable
 

@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warm, isolated workers, and the verdicts that only an observer from outside can give: CRASH and HANG.
-
-Every worker is a session of its own with its own TMPDIR and log; it is ended by process group, so nothing it started
-outlives it. What runs inside is `fuzz.worker`.
-"""
+"""Warm, isolated workers: which is free, which must be replaced, and how all of them end."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import queue
-import selectors
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,32 +15,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from fuzz.case import Case, MeshfuzzError, to_plain
+from fuzz.case import Case, MeshfuzzError
 from fuzz.neighbours import neighbours
-from fuzz.signature import last_meaningful_line
+from fuzz.worker_process import EXPLAINING, GRACE, WORKER, Refused, WorkerProcess
 from oracles.explanation import Explanation
-from oracles.localisation import PASS_LOG, Localisation, fatal_pass
-from oracles.outcome import UNEXPLAINED, Outcome, Verdict
-from oracles.stages import passes
+from oracles.localisation import Localisation
+from oracles.outcome import UNEXPLAINED, Outcome
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
-WORKER = (sys.executable, "-m", "fuzz.worker")
 START_DEADLINE = 240.0  # seconds; the first start on a topology builds kernels, up to 40 s on an idle machine
 START_TRIES = 2
 MEMORY_LIMIT = 4 << 30  # bytes resident; compilers leak, a fresh worker costs seconds
-ABANDON_MARGIN = 30.0  # seconds beyond the deadline after which a worker without a driver ends itself
-EXPLAINING = 4.0  # deadlines: an explanation runs a case several times, and others like it
-GRACE = 2.0  # seconds between SIGTERM and SIGKILL
-EXIT_WAIT = 10.0  # seconds for a process that closed its pipe to finish dying, so that its signal is known
-TAIL_BYTES = 16 << 10
-LOG_LIMIT = 16 << 20  # bytes; a longer log is cut between two cases
-POLL = 0.25  # seconds between looks at a process that keeps silent
-# Phases in which only our code and torch on the CPU run; the empty one is before the first.
-OWN_STAGES = frozenset({"", "reference", "compare"})
-
-
-def _python_path() -> str:
-    return os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
 
 
 Result = TypeVar("Result")
@@ -62,10 +37,6 @@ class PoolClosed(MeshfuzzError):
 
 class ExportFailed(MeshfuzzError):
     """The case cannot be written as a module."""
-
-
-class _Refused(MeshfuzzError):
-    """The worker gave no answer; the message says why."""
 
 
 class Pool:
@@ -97,11 +68,11 @@ class Pool:
         self._lock = threading.Lock()
         self._workers = workers
         self._closed = False
-        self._alive: set[_Worker] = set()
+        self._alive: set[WorkerProcess] = set()
         self._localising = threading.Lock()
-        self._localiser: _Worker | None = None
+        self._localiser: WorkerProcess | None = None
         # Slots: a warm worker, or the number of one to start. Last in first out, so that few workers stay warm.
-        self._idle: queue.LifoQueue[_Worker | int] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[WorkerProcess | int] = queue.LifoQueue()
         for number in reversed(range(workers)):
             self._idle.put(number)
 
@@ -136,7 +107,7 @@ class Pool:
         """
         try:
             return self._on_worker(lambda worker: worker.answer("export", (case,), self._deadline))
-        except _Refused as error:
+        except Refused as error:
             raise ExportFailed(f"the case has no module: {error}") from error
 
     def explain(self, case: Case) -> Explanation:
@@ -144,7 +115,7 @@ class Pool:
         cases = (case, *neighbours(case, self._config.topology))
         try:
             plain = self._on_worker(lambda worker: worker.answer("explain", cases, EXPLAINING * self._deadline))
-        except _Refused as error:
+        except Refused as error:
             return Explanation(f"{UNEXPLAINED}: {error}")
         return Explanation.from_plain(plain)
 
@@ -170,7 +141,7 @@ class Pool:
             self._end(self._localiser)
             self._localiser = None
 
-    def _on_worker(self, work: Callable[[_Worker], Result]) -> Result:
+    def _on_worker(self, work: Callable[[WorkerProcess], Result]) -> Result:
         slot = self._idle.get()
         try:
             worker = slot = self._started(slot)
@@ -199,7 +170,7 @@ class Pool:
         self._signal_busy(slots, signal.SIGKILL)  # the one that localises
         with self._localising:
             self._end_localiser()
-        idle = [slot for slot in slots if isinstance(slot, _Worker)]
+        idle = [slot for slot in slots if isinstance(slot, WorkerProcess)]
         for worker in idle:
             worker.dismiss()
         for worker in idle:
@@ -209,10 +180,10 @@ class Pool:
         with contextlib.suppress(OSError):  # another pool may share the directory
             (self._directory / "tmp").rmdir()
 
-    def _take_slots(self, seconds: float | None, count: int = sys.maxsize) -> list[_Worker | int]:
+    def _take_slots(self, seconds: float | None, count: int = sys.maxsize) -> list[WorkerProcess | int]:
         """Up to `count` slots that are free, or become free in time; None waits as long as it takes."""
         until = None if seconds is None else time.monotonic() + seconds
-        slots: list[_Worker | int] = []
+        slots: list[WorkerProcess | int] = []
         while len(slots) < count:
             try:
                 if until is None:
@@ -224,27 +195,27 @@ class Pool:
                 break
         return slots
 
-    def _signal_busy(self, idle: list[_Worker | int], number: signal.Signals) -> None:
+    def _signal_busy(self, idle: list[WorkerProcess | int], number: signal.Signals) -> None:
         with self._lock:
             busy = [worker for worker in self._alive if worker not in idle]
         for worker in busy:
             worker.signal_group(number)
 
-    def _started(self, slot: _Worker | int) -> _Worker:
-        if isinstance(slot, _Worker):
+    def _started(self, slot: WorkerProcess | int) -> WorkerProcess:
+        if isinstance(slot, WorkerProcess):
             if slot.usable:
                 return slot
             self._end(slot)
             slot = slot.number
         return self._start(slot, self._config)
 
-    def _start(self, number: int, config: TargetConfig) -> _Worker:
+    def _start(self, number: int, config: TargetConfig) -> WorkerProcess:
         message = ""
         for _ in range(START_TRIES):
             with self._lock:
                 if self._closed:
                     raise PoolClosed("the worker pool was closed")
-                worker = _Worker(self._command, config, self._directory, number, self._deadline, self._fresh)
+                worker = WorkerProcess(self._command, config, self._directory, number, self._deadline, self._fresh)
                 self._alive.add(worker)
             try:
                 message = worker.wait_until_ready(self._start_deadline)
@@ -258,250 +229,7 @@ class Pool:
             raise PoolClosed("the worker pool was closed")
         raise TargetUnavailable(f"target {config} does not start: {message}; see {worker.log}")
 
-    def _end(self, worker: _Worker) -> None:
+    def _end(self, worker: WorkerProcess) -> None:
         worker.end()
         with self._lock:
             self._alive.discard(worker)
-
-
-class _Worker:
-    """One worker process and its pipes. Used by one thread at a time, except for `signal_group`."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        config: TargetConfig,
-        directory: Path,
-        number: int,
-        deadline: float,
-        fresh: bool,
-    ) -> None:
-        self.number = number
-        self.log = directory / "logs" / f"worker-{number}.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        (directory / "tmp").mkdir(exist_ok=True)
-        self._temporary = Path(tempfile.mkdtemp(prefix="worker-", dir=directory / "tmp"))
-        self._reaping = threading.Lock()
-        self._reaped = False
-        self._given_up = False
-        self._stage = ""
-        self._buffer = b""
-        self._replies, reply_fd = os.pipe()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._replies, selectors.EVENT_READ)
-        try:
-            with self.log.open("ab") as stream:
-                self._log_start = stream.tell()
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=stream,
-                    stderr=stream,
-                    pass_fds=(reply_fd,),
-                    start_new_session=True,
-                    # Compilers leave files in the current folder. From there the worker must still find this code.
-                    cwd=self._temporary,
-                    env={**os.environ, "TMPDIR": str(self._temporary), "PYTHONPATH": _python_path()},
-                )
-        except OSError as error:
-            os.close(self._replies)
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            raise TargetUnavailable(f"worker cannot start: {error}") from error
-        finally:
-            os.close(reply_fd)
-        self._write(
-            {
-                "target": config.to_plain(),
-                "reply_fd": reply_fd,
-                "abandon_after": EXPLAINING * deadline + ABANDON_MARGIN,
-                "fresh": fresh,
-            }
-        )
-
-    def wait_until_ready(self, seconds: float) -> str:
-        """Empty when the target is open, else how the process died. Raises TargetUnavailable if the worker says so."""
-        try:
-            reply = self._next_reply(time.monotonic() + seconds)
-        except TimeoutError:
-            self.stop()
-            return f"no answer within {seconds:.0f} s"
-        if reply is None:
-            return self._death()
-        if "unavailable" in reply:
-            raise TargetUnavailable(reply["unavailable"])
-        return ""
-
-    def judge(self, case: Case, deadline: float) -> Outcome:
-        """One case. The worker is not usable afterwards if it died or had to be stopped."""
-        began = time.monotonic()
-        try:
-            reply = self._ask("judge", (case,), began + deadline)
-            if reply is not None:
-                return Outcome.from_plain(reply["outcome"])
-            verdict, message = Verdict.CRASH, self._death()
-        except TimeoutError:
-            verdict, message = Verdict.HANG, f"no answer within {deadline:g} s"
-        self.stop()
-        if self._stage in OWN_STAGES:
-            message = f"worker {'died' if verdict is Verdict.CRASH else 'hung'} outside the target: {message}"
-            verdict = Verdict.ENV
-        seconds = {self._stage or "start": round(time.monotonic() - began, 3)}
-        return Outcome(verdict, self._stage, message, log=self._tail(), seconds=seconds)
-
-    def answer(self, request: str, cases: Sequence[Case], deadline: float) -> dict[str, Any]:
-        """What the worker replies to a request other than to judge. Raises _Refused."""
-        try:
-            reply = self._ask(request, cases, time.monotonic() + deadline)
-            refusal = self._death() if reply is None else reply.get("refused")
-        except TimeoutError:
-            reply, refusal = None, f"no answer within {deadline:g} s"
-            self.stop()
-        if reply is None or refusal is not None:
-            raise _Refused(refusal)
-        answer: dict[str, Any] = reply["answer"]
-        return answer
-
-    def localise(self, case: Case, deadline: float) -> Localisation:
-        """The pass in which the case fails. What the compiler printed is read here if it ended or stuck its process."""
-        try:
-            reply = self._ask("localise", (case,), time.monotonic() + deadline)
-            verdict = Verdict.CRASH
-        except TimeoutError:
-            reply, verdict = None, Verdict.HANG
-            self.stop()
-        if reply is None:
-            return fatal_pass(self._pass_log(), verdict)
-        if "refused" in reply:
-            return Localisation(Verdict.ENV, unknown=str(reply["refused"]))
-        return Localisation.from_plain(reply["answer"])
-
-    def _pass_log(self) -> passes.PassLog:
-        try:
-            with (self._temporary / PASS_LOG).open(encoding="utf-8", errors="replace") as stream:
-                return passes.read(stream)
-        except OSError:  # the process never came to compiling
-            return passes.PassLog(())
-
-    def _ask(self, request: str, cases: Sequence[Case], until: float) -> dict[str, Any] | None:
-        """The answer to a request, keeping track of the stage; None if the process died. Raises TimeoutError."""
-        self._stage = ""
-        self._log_start = self._bounded_log()
-        self._write({request: [to_plain(case) for case in cases]})
-        while (reply := self._next_reply(until)) is not None and "stage" in reply:
-            self._stage = str(reply["stage"])
-        # A dying process closes its pipe before its death can be waited for, and must not be asked again until then.
-        self._given_up |= reply is None
-        return reply
-
-    @property
-    def usable(self) -> bool:
-        """Whether it can take a case."""
-        return not self._given_up and self._status(0) is None
-
-    def resident_bytes(self) -> int:
-        """Memory the process occupies; 0 if it is gone."""
-        try:
-            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
-    def dismiss(self) -> None:
-        """Ask the process to end by closing its stdin. Does not wait."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
-
-    def signal_group(self, number: signal.Signals) -> None:
-        """Signal the process and all it started. May be called from any thread."""
-        with self._reaping:
-            # Not reaped: even if every process of the group is gone, its id cannot have been given away.
-            if not self._reaped:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, number)
-
-    def end(self) -> None:
-        """End the process and everything it started; remove its temporary files."""
-        if self._reaped:
-            return
-        if not self._given_up:
-            self.dismiss()
-            self._status(GRACE)
-        self.stop()
-        with self._reaping:
-            self._process.wait()
-            self._reaped = True
-        self.dismiss()
-        self._selector.close()
-        os.close(self._replies)
-        # What cannot be removed must not hide the outcome of the case.
-        shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def stop(self) -> None:
-        """SIGTERM, then SIGKILL, to the whole group: children may live when the leader is gone."""
-        self._given_up = True
-        if self._status(0) is None:
-            self.signal_group(signal.SIGTERM)
-            self._status(GRACE)
-        self.signal_group(signal.SIGKILL)
-
-    def _next_reply(self, until: float) -> dict[str, Any] | None:
-        """The next message; None if the process is dead. Raises TimeoutError at `until` (time.monotonic)."""
-        while b"\n" not in self._buffer:
-            left = until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            if self._selector.select(min(left, POLL)):
-                chunk = os.read(self._replies, 1 << 16)
-                if not chunk:
-                    return None
-                self._buffer += chunk
-            elif self._status(0) is not None:
-                return None
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def _write(self, message: dict[str, Any]) -> None:
-        stdin = self._process.stdin
-        if stdin is not None:
-            # A dead reader is noticed, with its cause, where the reply is read.
-            with contextlib.suppress(BrokenPipeError):
-                stdin.write(json.dumps(message).encode() + b"\n")
-                stdin.flush()
-
-    def _status(self, seconds: float) -> os.waitid_result | None:
-        """How the process ended, waiting up to `seconds`; None while it runs. Leaves it unreaped."""
-        until = time.monotonic() + seconds
-        while True:
-            status = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if status is not None or time.monotonic() >= until:
-                return status
-            time.sleep(0.01)
-
-    def _death(self) -> str:
-        """What the process died of, in one line."""
-        status = self._status(EXIT_WAIT)
-        if status is None:
-            cause = "closed its replies"
-        elif status.si_code == os.CLD_EXITED:
-            cause = f"exit code {status.si_status}"
-        else:
-            cause = signal.Signals(status.si_status).name
-        line = last_meaningful_line(self._tail())
-        return f"{cause}: {line}" if line else cause
-
-    def _bounded_log(self) -> int:
-        """Cut the log if it has grown too long; returns its length in bytes."""
-        size = self.log.stat().st_size
-        if size > LOG_LIMIT:
-            os.truncate(self.log, 0)
-            return 0
-        return size
-
-    def _tail(self) -> str:
-        """The end of what the process printed since the case began."""
-        with self.log.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(self._log_start, size - TAIL_BYTES))
-            return stream.read().decode(errors="replace")

@@ -15,7 +15,8 @@ from typing import Any, Self
 from fuzz.case import Case
 from fuzz.investigation import observed
 from fuzz.mechanism import mechanism
-from fuzz.pool import WORKER, Pool
+from fuzz.pool import Pool
+from fuzz.worker_process import WORKER
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 

@@ -23,7 +23,6 @@ import torch
 from fuzz import cli
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump
 from fuzz.corpus import About, dump_entry
-from fuzz.pool import _Worker
 from fuzz.replay import Runner
 from fuzz.settings import Budget, Settings
 from fuzz.store import Finding, State, Store, Witness
@@ -31,6 +30,7 @@ from fuzz.strategies.space import Space
 from fuzz.triage import bucket_id, pattern
 from fuzz.versions import builds, environments, matrix, releases
 from fuzz.versions.environments import Environment, PluginVersion
+from fuzz.worker_process import WorkerProcess
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig
 
@@ -148,8 +148,8 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], i
         monkeypatch.setattr(module, "available", lambda _: tuple(VERSIONS))
     monkeypatch.setattr(Environment, "runner", runner)
     monkeypatch.setattr(builds, "bisect_builds", partial(builds.bisect_builds, worker=FAKE))
-    start = _Worker.__init__
-    monkeypatch.setattr(_Worker, "__init__", lambda self, command, *rest: start(self, FAKE, *rest))
+    start = WorkerProcess.__init__
+    monkeypatch.setattr(WorkerProcess, "__init__", lambda self, command, *rest: start(self, FAKE, *rest))
     monkeypatch.setattr("oracles.targets.environment.prepare", lambda config: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
     for name in ("MAKEFLAGS", "MAKELEVEL"):  # `make test` runs this; a make inside it would say where it works

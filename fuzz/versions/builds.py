@@ -21,11 +21,11 @@ from typing import Any, Self
 
 from fuzz.case import Case, from_plain, to_plain
 from fuzz.grid import Cell
-from fuzz.pool import WORKER
 from fuzz.replay import Runner, replay
 from fuzz.settings import UsageError
 from fuzz.versions.bisection import CONFIRMING, Answer, BisectionError, Criterion, Probe, Side, check_ends
 from fuzz.versions.subjects import Subject
+from fuzz.worker_process import WORKER
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 

@@ -16,18 +16,20 @@ from command_line import Meshfuzz, call
 from fake_campaign import campaign
 
 from fuzz.case import Case, dump
-from fuzz.pool import _Worker
 from fuzz.settings import Budget
 from fuzz.store import Store
 from fuzz.strategies.space import Space
+from fuzz.worker_process import WorkerProcess
 from oracles.outcome import Outcome, Verdict
 
 
 @pytest.fixture
 def meshfuzz(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Meshfuzz:
     """The command, in this process, on the fake worker and the fake strategies."""
-    start = _Worker.__init__
-    monkeypatch.setattr(_Worker, "__init__", lambda self, command, *rest: start(self, fake_campaign.COMMAND, *rest))
+    start = WorkerProcess.__init__
+    monkeypatch.setattr(
+        WorkerProcess, "__init__", lambda self, command, *rest: start(self, fake_campaign.COMMAND, *rest)
+    )
     monkeypatch.setenv("COLUMNS", "80")
 
     return lambda *arguments: call(capfd, *arguments)
