@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from fuzz.case import Case, MeshfuzzError, dump, loads
+from fuzz.case import Case, MeshfuzzError, loads, to_plain
 from fuzz.evidence import Boundary, Control, Feature, Neighbour
 from fuzz.signature import signature
 from fuzz.triage import Pattern, bucket_id
@@ -281,7 +281,8 @@ class Store:
     def running(self, number: int, case: Case) -> Path:
         """Put a case on disk before it runs; `record` removes the file."""
         path = self._running_path(number)
-        path.write_text(dump(case), encoding="utf-8")
+        # JSON is YAML too, and takes a fiftieth of the time.
+        path.write_text(json.dumps(to_plain(case), indent=1), encoding="utf-8")
         return path
 
     def _running_path(self, number: int) -> Path:
