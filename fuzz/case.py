@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from fuzz.document import (
     integers,
     joined,
     mapping,
+    name,
     parse,
     read_text,
     sequence,
+    shown,
     text,
-    texts,
 )
 
 FORMAT = 1
@@ -46,6 +48,24 @@ PAYLOAD_KINDS = (
 )
 MAX_ELEMENTS = 1 << 30
 MAX_DEVICES = 1 << 12
+# Of what is read; what is generated stays far below.
+MAX_VALUES = 512
+MAX_RANK = 16  # dims of a value, and axes of a mesh; numpy ends at 32
+MAX_LIST = 64  # operands of a node, numbers in an attribute
+MAX_NUMBER = 1 << 60  # of a payload: what is computed from it stays within 64 bits
+
+# Compile options that a file may set: what they choose among, and nothing that names a file or makes the compiler
+# write one, as export_path of the TT compiler and xla_dump_to of XLA do.
+_TRUTHS = "true|false|1|0"
+OPTIONS = {
+    "optimization_level": re.compile("[0-2]"),
+    "math_fidelity": re.compile("lofi|hifi2|hifi3|hifi4"),
+    "fp32_dest_acc_en": re.compile(_TRUTHS),
+    "enable_const_eval": re.compile(_TRUTHS),
+    "enable_trace": re.compile(_TRUTHS),
+}
+# An attribute that is a text: a dtype, an equation, a mode.
+_WORDS = re.compile(r"[A-Za-z0-9_,.> -]{0,64}")
 
 # One entry per tensor dim: the mesh axes that split it, major first; () is not split.
 Sharding = tuple[tuple[str, ...], ...]
@@ -227,6 +247,18 @@ def is_uneven(shape: tuple[int, ...], sharding: Sharding, mesh: Mesh) -> bool:
     return any(size % pieces for size, pieces in zip(shape, shard_counts(sharding, mesh), strict=True))
 
 
+def check_options(case: Case) -> Case:
+    """The case, if a stranger may set its compile options; checked where a file enters, and where options take effect.
+
+    Raises CaseError.
+    """
+    for key, value in case.options:
+        allowed = OPTIONS.get(key)
+        if allowed is None or not allowed.fullmatch(value):
+            raise CaseError(f"option {shown(key)}: {shown(value)} is not allowed in a case", "options")
+    return case
+
+
 def replicated(rank: int) -> Sharding:
     return ((),) * rank
 
@@ -264,15 +296,17 @@ def _check_graph(case: Case) -> None:
 def _check_spec(value: Input, place: str) -> None:
     name, spec, kind = value.name, value.spec, value.payload.kind
     if spec.dtype not in DTYPES:
-        raise CaseError(f"value {name!r}: unknown dtype {spec.dtype!r}; known: {DTYPES}", f"{place}.dtype")
+        raise CaseError(f"value {name!r}: unknown dtype {shown(spec.dtype)}; known: {DTYPES}", f"{place}.dtype")
     if any(size < 0 for size in spec.shape):
         raise CaseError(f"value {name!r}: negative size in shape {spec.shape}", f"{place}.shape")
     if spec.elements > MAX_ELEMENTS:
         raise CaseError(
             f"value {name!r}: {spec.elements} elements are more than the limit of {MAX_ELEMENTS}", f"{place}.shape"
         )
+    if math.prod(max(size, 1) for size in spec.shape) > MAX_ELEMENTS:  # nothing times much: strides overflow
+        raise CaseError(f"value {name!r}: shape {spec.shape} is too large", f"{place}.shape")
     if kind not in PAYLOAD_KINDS:
-        raise CaseError(f"input {name!r}: unknown payload {kind!r}; known: {PAYLOAD_KINDS}", f"{place}.payload")
+        raise CaseError(f"input {name!r}: unknown payload {shown(kind)}; known: {PAYLOAD_KINDS}", f"{place}.payload")
 
 
 def _check_sharding(name: str, sharding: Sharding, rank: int | None, mesh: Mesh, place: str) -> None:
@@ -347,11 +381,15 @@ def from_plain(data: object, place: str = "") -> Case:
 def _read_case(data: object) -> Case:
     top = mapping(data, "", {"format", "mesh", "inputs", "nodes", "outputs"}, {"options", "about"})
     if top["format"] != FORMAT:
-        raise DocumentError(f"format {top['format']!r} is not {FORMAT}, the one this version reads", "format")
+        raise DocumentError(f"format {shown(top['format'])} is not {FORMAT}, the one this version reads", "format")
     mesh = mapping(top["mesh"], "mesh", {"shape", "axes"})
     options = mapping(top.get("options", {}), "options", None)
+    for key in ("inputs", "nodes", "outputs"):
+        _at_most(MAX_VALUES, top[key], key)
     return Case(
-        mesh=Mesh(integers(mesh["shape"], "mesh.shape"), texts(mesh["axes"], "mesh.axes")),
+        mesh=Mesh(
+            integers(_at_most(MAX_RANK, mesh["shape"], "mesh.shape"), "mesh.shape"), _names(mesh["axes"], "mesh.axes")
+        ),
         inputs=tuple(_read_input(x, f"inputs[{i}]") for i, x in enumerate(sequence(top["inputs"], "inputs"))),
         nodes=tuple(_read_node(x, f"nodes[{i}]") for i, x in enumerate(sequence(top["nodes"], "nodes"))),
         outputs=tuple(_read_output(x, f"outputs[{i}]") for i, x in enumerate(sequence(top["outputs"], "outputs"))),
@@ -359,13 +397,32 @@ def _read_case(data: object) -> Case:
     )
 
 
+def _at_most(most: int, data: object, where: str) -> object:
+    if isinstance(data, list) and len(data) > most:
+        raise DocumentError(f"a list of {len(data)}, more than the limit of {most}", where)
+    return data
+
+
+def _names(data: object, where: str) -> tuple[str, ...]:
+    items = sequence(_at_most(MAX_LIST, data, where), where)
+    return tuple(name(item, f"{where}[{number}]") for number, item in enumerate(items))
+
+
+def _recipe(data: object, where: str) -> int:
+    number = integer(data, where)
+    if abs(number) > MAX_NUMBER:
+        raise DocumentError(f"{number} is beyond the limit of {MAX_NUMBER}", where)
+    return number
+
+
 def _read_input(data: object, where: str) -> Input:
     fields = mapping(data, where, {"name", "shape", "dtype", "payload", "sharding"})
     recipe = mapping(fields["payload"], f"{where}.payload", {"kind"}, {"low", "high", "dim", "seed"})
-    numbers = {key: integer(value, f"{where}.payload.{key}") for key, value in recipe.items() if key != "kind"}
+    numbers = {key: _recipe(value, f"{where}.payload.{key}") for key, value in recipe.items() if key != "kind"}
+    shape = integers(_at_most(MAX_RANK, fields["shape"], f"{where}.shape"), f"{where}.shape")
     return Input(
-        name=text(fields["name"], f"{where}.name"),
-        spec=TensorSpec(integers(fields["shape"], f"{where}.shape"), text(fields["dtype"], f"{where}.dtype")),
+        name=name(fields["name"], f"{where}.name"),
+        spec=TensorSpec(shape, text(fields["dtype"], f"{where}.dtype")),
         payload=Payload(text(recipe["kind"], f"{where}.payload.kind"), **numbers),
         sharding=_read_sharding(fields["sharding"], f"{where}.sharding"),
     )
@@ -375,10 +432,15 @@ def _read_node(data: object, where: str) -> Node:
     fields = mapping(data, where, {"name", "op", "operands"}, {"attributes", "sharding"})
     attributes = mapping(fields.get("attributes", {}), f"{where}.attributes", None)
     return Node(
-        name=text(fields["name"], f"{where}.name"),
-        op=text(fields["op"], f"{where}.op"),
-        operands=texts(fields["operands"], f"{where}.operands"),
-        attributes=tuple(sorted((k, _attribute(v, f"{where}.attributes.{k}")) for k, v in attributes.items())),
+        name=name(fields["name"], f"{where}.name"),
+        op=name(fields["op"], f"{where}.op"),
+        operands=_names(fields["operands"], f"{where}.operands"),
+        attributes=tuple(
+            sorted(
+                (name(k, f"{where}.attributes"), _attribute(v, f"{where}.attributes.{k}"))
+                for k, v in attributes.items()
+            )
+        ),
         sharding=_read_sharding(fields["sharding"], f"{where}.sharding") if "sharding" in fields else None,
     )
 
@@ -386,17 +448,22 @@ def _read_node(data: object, where: str) -> Node:
 def _read_output(data: object, where: str) -> Output:
     fields = mapping(data, where, {"name"}, {"sharding"})
     sharding = _read_sharding(fields["sharding"], f"{where}.sharding") if "sharding" in fields else None
-    return Output(text(fields["name"], f"{where}.name"), sharding)
+    return Output(name(fields["name"], f"{where}.name"), sharding)
 
 
 def _read_sharding(data: object, where: str) -> Sharding:
-    return tuple(texts(axes, f"{where}[{i}]") for i, axes in enumerate(sequence(data, where)))
+    dims = sequence(_at_most(MAX_RANK, data, where), where)
+    return tuple(_names(axes, f"{where}[{i}]") for i, axes in enumerate(dims))
 
 
 def _attribute(data: object, where: str) -> Attribute:
     if isinstance(data, list):
-        return integers(data, where)
-    if data is None or isinstance(data, bool | str):
+        return integers(_at_most(MAX_LIST, data, where), where)
+    if data is None or isinstance(data, bool):
+        return data
+    if isinstance(data, str):
+        if not _WORDS.fullmatch(data):
+            raise DocumentError(f"{shown(data)} is no word that an op knows", where)
         return data
     if isinstance(data, int):
         return integer(data, where)
@@ -417,7 +484,7 @@ def load(path: Path) -> Case:
         content = read_text(path)
     except DocumentError as error:
         raise CaseError(f"{path}: {error}") from error
-    return loads(content, str(path))
+    return check_options(loads(content, str(path)))
 
 
 def loads(content: str, where: str = "case") -> Case:
@@ -437,5 +504,7 @@ def from_document(document: Document, content: str, where: str) -> Case:
         raise CaseError(f"{where}:{document.located(error.place)}: {error}", error.place) from error
     first = content.split("\n", 1)[0].split()
     if first[:2] == ["#", "case"] and first[2:] != [case.digest]:
-        raise CaseError(f"{where}: digest mismatch: the file says {' '.join(first[2:])}, its content is {case.digest}")
+        raise CaseError(
+            f"{where}: digest mismatch: the file says {shown(' '.join(first[2:]))}, its content is {case.digest}"
+        )
     return case

@@ -2,11 +2,15 @@
 """YAML from anyone, as plain data that remembers where each part of it stands.
 
 Only mappings with text keys, lists, texts, numbers and truth values come out. What could make a small file expand or a
-loader act is refused: aliases, tags, merge keys, keys that stand twice, deep nesting, and files that are too large.
+loader act is refused: aliases, tags, merge keys, keys that stand twice, deep nesting, long keys, files that are too
+large and those that are no files: a pipe would wait for ever.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,13 @@ import yaml
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 24  # of nesting; a case in a list of a workaround needs ten
 MAX_DIGITS = 40  # of a number; parsing longer ones takes time that grows with their square
+MAX_KEY = 64  # characters; the places of all parts inside repeat it
+MAX_NODES = 20_000  # parts of a document; the parser makes a hundred thousand a second
+MAX_SHOWN = 80  # characters of a value that a message repeats
+
+# An identifier of every language that a script may be written in, short enough to be read.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 _PLAIN_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map"))
 
@@ -50,7 +61,10 @@ class Document:
 def read_text(path: Path) -> str:
     """The text of a file that anyone may have written. Raises DocumentError."""
     try:
-        with path.open("rb") as stream:
+        # Opening a pipe waits for its other end unless told not to; reading one or a device is no use either way.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise DocumentError("not a file")
             content = stream.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise DocumentError(f"larger than {MAX_FILE_BYTES} bytes")
@@ -82,6 +96,7 @@ class _Composer(yaml.SafeLoader):
     """Composes nodes, not objects; refuses what has no use in data while it reads, before it can do harm."""
 
     depth = 0
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -89,6 +104,9 @@ class _Composer(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
         if self.depth >= MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=event.start_mark)
+        if self.nodes >= MAX_NODES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MAX_NODES} parts", problem_mark=event.start_mark)
+        self.nodes += 1
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -108,7 +126,7 @@ def _plain(node: yaml.Node, place: str, marks: dict[str, tuple[int, int]]) -> An
         raise DocumentError(f"a number of {len(node.value)} digits", _at(node))
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (ValueError, yaml.YAMLError) as error:  # a tag that the text does not have the form of
+    except (ValueError, KeyError, IndexError, yaml.YAMLError) as error:  # a tag that the text does not have the form of
         raise DocumentError(" ".join(str(error).split()), _at(node)) from error
 
 
@@ -121,6 +139,8 @@ def _pairs(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
             raise DocumentError("a key that is not a text: quote it", _at(key))
+        if len(key.value) > MAX_KEY or _SURROGATES.search(key.value):
+            raise DocumentError(f"{shown(key.value)} is no key: use at most {MAX_KEY} characters", _at(key))
         if key.value in seen:
             raise DocumentError(f"the key {key.value!r} stands twice", _at(key))
         seen.add(key.value)
@@ -145,7 +165,7 @@ def mapping(
         if missing := sorted(set(required) - set(data)):
             raise DocumentError(f"missing {missing}", place)
         if unknown := sorted(set(data) - set(required) - set(optional)):
-            raise DocumentError(f"unknown keys {unknown}", place)
+            raise DocumentError(f"unknown keys {shown(unknown)}", place)
     return data
 
 
@@ -157,15 +177,24 @@ def sequence(data: object, place: str) -> list[object]:
 
 def text(data: object, place: str) -> str:
     if not isinstance(data, str):
-        raise DocumentError(f"expected text, got {data!r}", place)
+        raise DocumentError(f"expected text, got {shown(data)}", place)
+    if _SURROGATES.search(data):
+        raise DocumentError("half of a character: no file can hold it", place)
     return data
+
+
+def name(data: object, place: str) -> str:
+    """A text that is an identifier: where it ends up in a program it cannot be more than a name."""
+    if not _NAME.fullmatch(given := text(data, place)):
+        raise DocumentError(f"{shown(given)} is no name: use letters, digits and _, at most 64", place)
+    return given
 
 
 def integer(data: object, place: str) -> int:
     if isinstance(data, bool) or not isinstance(data, int):
-        raise DocumentError(f"expected a whole number, got {data!r}", place)
+        raise DocumentError(f"expected a whole number, got {shown(data)}", place)
     if data.bit_length() > 63:
-        raise DocumentError(f"{data} does not fit 64 bits", place)
+        raise DocumentError(f"{shown(data)} does not fit 64 bits", place)
     return data
 
 
@@ -175,3 +204,20 @@ def texts(data: object, place: str) -> tuple[str, ...]:
 
 def integers(data: object, place: str) -> tuple[int, ...]:
     return tuple(integer(item, f"{place}[{number}]") for number, item in enumerate(sequence(data, place)))
+
+
+def shown(data: object) -> str:
+    """The beginning of a value, as a message may repeat it."""
+    if isinstance(data, int) and data.bit_length() > 4 * MAX_SHOWN:
+        return f"a number of {data.bit_length()} bits"  # writing it down takes time that grows with its square
+    if isinstance(data, str):
+        data = data[: MAX_SHOWN + 1]
+    elif isinstance(data, list | dict) and not _is_small(data):
+        return f"a {'list' if isinstance(data, list) else 'mapping'} of {len(data)}"
+    said = ascii(data)
+    return said if len(said) <= MAX_SHOWN else f"{said[:MAX_SHOWN]}.."
+
+
+def _is_small(data: list[object] | dict[object, object]) -> bool:
+    parts = data if isinstance(data, list) else [*data.keys(), *data.values()]
+    return len(parts) <= 8 and not any(isinstance(part, list | dict) and part for part in parts)
