@@ -1,60 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fuzzing campaign: rounds of cases on a worker pool, and the findings they lead to.
+"""A fuzzing campaign: rounds of cases, and the findings they lead to.
 
-A round draws a fixed number of cases, runs them in parallel, and then investigates its failures in the order of their
-indices. Decisions about round n use only what rounds before n recorded, and failures of different signatures cannot
-influence each other; so the same seed gives the same cases and the same buckets whatever the timing, and a campaign
-that was killed goes on as if it had not been.
+A round is a fixed number of cases under one plan, which says what is known and therefore not run again. Its failures
+are investigated when all its cases are done, round after round, while cases of later rounds run: the plan of a round is
+made as soon as a certain earlier round is settled, and from nothing later. Failures of different signatures cannot
+influence each other. So the same seed gives the same cases and the same buckets whatever the timing and the number of
+workers, and a campaign that was killed goes on as if it had not been.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import threading
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fuzz.account import EXPLAINED, Snapshot, Summary
-from fuzz.case import Case, CaseError, dump
+from fuzz.case import Case, dump
 from fuzz.corpus import Entry
-from fuzz.coverage import features
 from fuzz.elsewhere import Elsewhere, other_targets
+from fuzz.engine import Engine, OneMachine, Plan, Sample, Trial, exercised
 from fuzz.examination import examined
 from fuzz.investigation import Reduce, Run, Start, investigate, merged, starting_point, unreduced
 from fuzz.known import as_known, known_findings, numbered
 from fuzz.localisation import localised
-from fuzz.pool import Pool
+from fuzz.pool import Pool, PoolClosed
+from fuzz.priorities import PriorityExecutor
 from fuzz.settings import Budget, Settings
+from fuzz.settlement import settle, united
 from fuzz.store import SKIPPED, Finding, Record, Script, State, Store, StoreError, locked
-from fuzz.strategies.space import Space
-from fuzz.triage import matches
 from fuzz.worker_process import WORKER
-from oracles.outcome import MISMATCHING, Outcome, Verdict
+from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 ROUND = 32  # cases: enough to keep workers busy, few enough that known buckets are avoided soon
 # A pattern whose cases mostly pass is too broad to be avoided; it takes this many of them to tell.
 EVIDENCE = 4
-# Reductions of one error message: each adds a pattern to avoid.
-WITNESSES = 5
+# What is done first when there is a choice: later rounds wait for settled ones, and findings are shown early.
+INVESTIGATE, PUBLISH, RUN = range(3)
 
+TIME_IS_UP = "the time is up"
+# What ends a campaign: nothing can run, or nothing can be written down.
+FATAL = (PoolClosed, TargetUnavailable, StoreError, OSError)
 
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 # Writes a finding's repro scripts into the folder and proves them; the last argument exports a case's module.
 Publish = Callable[[Finding, Path, TargetConfig, Callable[[Case], dict[str, Any]]], tuple[Script, ...]]
+
+
+def planned_after(settled: int) -> list[int]:
+    """The rounds whose plans are made when this one is settled, and know nothing later; -1: before the first.
+
+    The more rounds lie between, the more workers stay busy during long investigations, and the more cases run that a
+    new finding would have told to avoid. So they become more with the campaign, in which new findings become rare.
+    """
+    return [number for number in range(settled + 1, 2 * settled + 4) if max(-1, number - 2 - number // 8) == settled]
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a campaign calls below it."""
 
-    sample: Callable[[Space, int, int], Case]
+    sample: Sample
     reduce: Reduce
     publish: Publish
     command: Sequence[str] = WORKER
@@ -83,22 +99,15 @@ def run_campaign(
         shutil.rmtree(directory / "tmp", ignore_errors=True)  # of a driver that was killed; ours alone under the lock
         plain = {"settings": settings.to_plain(), "budget": budget.to_plain()}
         store = Store.open(directory) if resume else Store.create(directory, plain)
-        with store, ThreadPoolExecutor(settings.workers, "case") as executor:
-            pool = Pool(
-                settings.target,
-                directory,
-                workers=settings.workers,
-                deadline=settings.deadline,
-                memory_limit=settings.memory_limit,
-                command=tools.command,
-            )
-            elsewhere = Elsewhere(
-                other_targets(settings.target), directory / "elsewhere", open_pool=_opener(settings, tools)
-            )
-            campaign = Campaign(settings, budget, store, pool, elsewhere.runs, executor, tools, corpus)
+        engine = OneMachine(settings, directory, tools.sample, tools.command, store.running)
+        elsewhere = Elsewhere(
+            other_targets(settings.target), directory / "elsewhere", open_pool=_opener(settings, tools)
+        )
+        with store, PriorityExecutor(engine.parallel, "campaign") as executor:
+            campaign = Campaign(settings, budget, store, engine, elsewhere.runs, executor, tools, corpus)
             unavailable = ""
             try:
-                with pool, elsewhere, (display or _no_display)(campaign.snapshot):
+                with engine, elsewhere, (display or _no_display)(campaign.snapshot):
                     ended = campaign.run()
             except KeyboardInterrupt:
                 ended = "interrupted"
@@ -106,8 +115,6 @@ def run_campaign(
                 if not store.recorded():
                     raise
                 ended, unavailable = "the target went away", str(error)
-            finally:
-                executor.shutdown(wait=False, cancel_futures=True)
         with Store.open(directory) as store:
             summary = campaign.summary(store, ended, unavailable)
             store.spent(summary.elapsed)
@@ -134,25 +141,30 @@ class Campaign:
         settings: Settings,
         budget: Budget,
         store: Store,
-        pool: Pool,
+        engine: Engine,
         others: Mapping[str, Run],
-        executor: ThreadPoolExecutor,
+        executor: PriorityExecutor,
         tools: Tools,
         corpus: Sequence[Entry],
     ) -> None:
         self._settings = settings
         self._budget = budget
         self._store = store
-        self._pool = pool
+        self._engine = engine
         self._others = others
         self._executor = executor
         self._tools = tools
         self._corpus = numbered(corpus, settings.target)
         self._began = time.monotonic()
+        self._ended = False
         self._lock = threading.Lock()
         store.reopen()
         self._counts = store.counts()
         self._findings = {finding.key: finding for finding in store.findings()}
+        self._recorded = frozenset(store.recorded())  # before this run
+        self._tried: Counter[tuple[str, bool]] = Counter()  # in settled rounds, see `Store.tried`
+        self._rounds: dict[int, list[Future[None]]] = {}  # begun and not settled: their cases
+        self._publishing: dict[str, Future[None]] = {}  # by key of the finding
         self._run = 0
         self._new = 0
         self._active: Counter[str] = Counter()  # work in hand, by what it is
@@ -164,22 +176,38 @@ class Campaign:
         self._began = time.monotonic()
         for finding in self._known():
             if finding.state is State.REDUCED and not finding.scripts:
-                self._publish(finding)
+                self._publish(finding.key)
         self._replay_corpus()
-        recorded = self._store.recorded()
-        first = next(index for index in range(len(recorded) + 1) if index not in recorded) // ROUND * ROUND
-        if recorded.isdisjoint(range(first, first + ROUND)):
-            # Stopped while investigating. Otherwise the round is finished first: its failures are judged together.
-            self._investigate_pending()
+        rounds = self._store.rounds()
+        first = min(rounds, default=0)
+        self._tried = self._store.tried(0, first * ROUND)
+        # What failed in the corpus, and what was not investigated to its end.
+        self._settle(self._store.pending(first * ROUND), plans=[] if rounds else planned_after(-1))
+        for number, plan in rounds.items():
+            self._begin(number, self._plan_from(plan))
+        ended = self._settle_rounds(first)
+        self._ended = True
+        self._wait(future for futures in self._rounds.values() for future in futures)
+        if ended == TIME_IS_UP:
+            self._settle(self._store.pending())
+        while self._publishing:
+            self._wait(list(self._publishing.values()))
+        return ended
+
+    def _settle_rounds(self, number: int) -> str:
+        """Settle one round after the other until the budget is spent, and say which part of it was."""
         while True:
+            self._wait(self._rounds[number])
             if self._time_is_up():
-                return "the time is up"
-            if self._budget.cases is not None and first >= self._budget.cases:
+                return TIME_IS_UP
+            end = (number + 1) * ROUND
+            if self._budget.cases is not None and end > self._budget.cases:
+                self._settle(self._store.pending(end))  # not the last word on this round: a resumed campaign goes on
                 return "all cases are drawn"
+            self._settle(self._store.pending(end), number, planned_after(number))
             if self._budget.findings is not None and self._new >= self._budget.findings:
                 return "enough findings"
-            self._round([index for index in range(first, first + ROUND) if index not in recorded])
-            first += ROUND
+            number += 1
 
     def snapshot(self) -> Snapshot:
         """Where the campaign stands now. May be called from any thread."""
@@ -217,90 +245,104 @@ class Campaign:
         )
 
     def _time_is_up(self) -> bool:
-        return self._budget.seconds is not None and time.monotonic() - self._began >= self._budget.seconds
+        spent = self._budget.seconds is not None and time.monotonic() - self._began >= self._budget.seconds
+        return spent or self._ended
 
-    def _replay_corpus(self) -> None:
-        """Run what is kept and was not run yet. What fails otherwise than it is known to stays pending."""
-        recorded = self._store.recorded()
-        todo = [(number, entry.case) for number, entry in self._corpus.items() if number not in recorded]
-        for future in [self._executor.submit(self._run_case, number, case) for number, case in todo]:
-            future.result()
-        for finding in known_findings(self._store.pending(), self._corpus):
-            self._add(finding, news=False)
-        # Seeds come down to regressions: after them.
-        for record in self._store.pending():
-            entry = self._corpus.get(record.number)
-            if entry is not None and as_known(entry, record) and entry.about.bucket in self._findings:
-                self._store.assign(record.number, entry.about.bucket, absorbed=True)
+    def _wait(self, futures: Iterable[Future[Result]]) -> list[Result]:
+        return [future.result() for future in futures]
+
+    def _all(self, work: Callable[[Given], Result], given: Iterable[Given]) -> list[Result]:
+        """Do it for each of them, at once, before anything else that waits."""
+        return self._wait([self._executor.submit(INVESTIGATE, partial(work, one)) for one in given])
 
     # --- running cases ------------------------------------------------------------------------------------------------
 
-    def _round(self, indices: Sequence[int]) -> None:
-        reduced = [f for f in self._findings.values() if f.state in (State.KNOWN, State.REDUCED, State.PROVEN)]
-        tried = self._store.tried(indices[0] if indices else 0)
-        avoided = {f.id for f in reduced if _worth_avoiding(f, *tried.get(f.id, (0, 0)))}
-        futures: list[Future[None]] = []
-        for index in indices:
-            if self._time_is_up() or (self._budget.cases is not None and index >= self._budget.cases):
-                break
-            case = self._draw(index)
-            if case is None:
-                continue
-            patterns = tuple(sorted(finding.id for finding in reduced if _looks_like(finding, case)))
-            if avoided.intersection(patterns) and not self._revisited(index):
-                self._store.record_skipped(index, case.digest, patterns)
-                self._count(SKIPPED)
-            else:
-                futures.append(self._executor.submit(self._run_case, index, case, patterns))
-        for future in futures:
-            future.result()
-        self._investigate_pending()
+    def _replay_corpus(self) -> None:
+        """Run what is kept and was not run yet. What fails otherwise than it is known to stays pending."""
+        todo = [(number, entry.case) for number, entry in self._corpus.items() if number not in self._recorded]
+        self._wait([self._executor.submit(RUN, partial(self._run_entry, number, case)) for number, case in todo])
+        known = [self._add(finding) for finding in known_findings(self._store.pending(0), self._corpus)]
+        self._store.settle((), [(finding.first, finding) for finding in known])
+        # Seeds come down to regressions: after them.
+        pending = [(record, self._corpus.get(record.number)) for record in self._store.pending(0)]
+        self._store.settle(
+            [
+                (record.number, entry.about.bucket)
+                for record, entry in pending
+                if entry is not None and as_known(entry, record) and entry.about.bucket in self._findings
+            ],
+            (),
+        )
 
-    def _draw(self, index: int) -> Case | None:
-        began = time.monotonic()
-        try:
-            return self._tools.sample(self._settings.space, self._settings.seed, index)
-        except CaseError as error:
-            # A fault of a strategy. It is counted and shown, and must not end a campaign of a night.
-            self._store.record(index, "", Outcome(Verdict.INVALID, "generate", str(error)))
-            self._count(Verdict.INVALID)
-            return None
-        finally:
-            self._generation += time.monotonic() - began
+    def _run_entry(self, number: int, case: Case) -> None:
+        if not self._time_is_up():
+            self._store.running(number, case)
+            outcome = self._engine.run(case)
+            self._record(Trial(number, case.digest, outcome, (), exercised(case, outcome)))
 
-    def _revisited(self, index: int) -> bool:
-        """Whether a case runs although it has a known pattern: a fixed share, chosen by seed and index."""
-        digest = hashlib.sha256(f"{self._settings.seed}:{index}".encode()).digest()
-        return int.from_bytes(digest[:4], "big") < self._settings.revisit * (1 << 32)
+    def _plan(self) -> Plan:
+        """What is known now, for a round to come."""
+        reduced = [f for f in self._known() if f.state in (State.KNOWN, State.REDUCED, State.PROVEN)]
+        ways = tuple((f.id, tuple(witness.pattern for witness in f.witnesses)) for f in reduced)
+        avoided = frozenset(f.id for f in reduced if self._worth_avoiding(f))
+        return Plan(self._settings.space, self._settings.seed, self._settings.revisit, ways, avoided)
 
-    def _run_case(self, index: int, case: Case, patterns: tuple[str, ...] = ()) -> None:
-        if self._time_is_up():
-            return
-        self._store.running(index, case)
-        outcome = self._pool.run(case)
-        ran = outcome.verdict not in (Verdict.ENV, Verdict.INVALID)
-        self._store.record(index, case.digest, outcome, patterns, features(case) if ran else ())
-        self._count(outcome.verdict)
+    def _plan_from(self, plain: dict[str, Any]) -> Plan:
+        return Plan.from_plain(plain, self._settings.space, self._settings.seed, self._settings.revisit)
 
-    def _count(self, verdict: str) -> None:
+    def _worth_avoiding(self, finding: Finding) -> bool:
+        """A pattern that this campaign reduced a failure to is taken to fail, one from the corpus has to show it."""
+        failures, passes = (self._tried[finding.id, failed] for failed in (True, False))
+        if failures + passes < EVIDENCE:
+            return finding.state is not State.KNOWN
+        return failures >= passes
+
+    def _begin(self, number: int, plan: Plan) -> None:
+        """Let the cases of a round run, after those of the rounds before."""
+        numbers = range(number * ROUND, (number + 1) * ROUND)
+        self._rounds[number] = [
+            self._executor.submit(RUN + number, partial(self._trial, plan, case))
+            for case in numbers
+            if case not in self._recorded and (self._budget.cases is None or case < self._budget.cases)
+        ]
+
+    def _trial(self, plan: Plan, number: int) -> None:
+        if not self._time_is_up():
+            self._record(self._engine.trial(plan, number))
+
+    def _record(self, trial: Trial) -> None:
+        self._store.record(trial.number, trial.digest, trial.outcome, trial.patterns, trial.features)
         with self._lock:
-            self._counts[str(verdict)] += 1
-            self._run += verdict != SKIPPED
+            self._counts[SKIPPED if trial.outcome is None else str(trial.outcome.verdict)] += 1
+            self._run += trial.outcome is not None
+            self._generation += trial.generation
 
     # --- investigating failures ---------------------------------------------------------------------------------------
 
-    def _investigate_pending(self) -> None:
-        """Put every failing case into a bucket. Signatures in parallel; what they found is merged by index."""
+    def _settle(self, pending: Sequence[Record], settled: int | None = None, plans: Iterable[int] = ()) -> None:
+        """Put failing cases into buckets, and write down in one step what they are and which rounds begin with it."""
         groups: dict[str, list[Start]] = {}
-        for start in self._executor.map(self._start, self._store.pending()):
+        for start in self._all(self._start, pending):
             groups.setdefault(start.signature, []).append(start)
-        settled = list(self._executor.map(self._settle, groups.values()))
-        changed = {
-            key
-            for finding in sorted((finding for group in settled for finding in group), key=lambda f: f.first)
-            if (key := self._add(finding)) is not None
-        }
-        list(self._executor.map(self._publish, [self._findings[key] for key in sorted(changed)]))
+        known = self._known()
+        result = united(
+            self._all(lambda starts: settle(starts, known, self._investigated, self._time_is_up), groups.values())
+        )
+        before = {finding.key: finding.reduced for finding in known}
+        findings = [(finding.first, self._add(finding)) for finding in result.found]
+        if not result.complete:
+            settled, plans = None, ()
+        if settled is not None:
+            self._tried += self._store.tried(settled * ROUND, (settled + 1) * ROUND)
+            del self._rounds[settled]
+        planned = {number: self._plan() for number in plans}
+        plain = {number: plan.to_plain() for number, plan in planned.items()}
+        self._store.settle(result.joined, findings, settled, plain)
+        for number, plan in planned.items():
+            self._begin(number, plan)
+        for key in sorted({finding.key for _, finding in findings}):
+            if self._findings[key].reduced != before.get(key):
+                self._publish(key)
 
     def _start(self, record: Record) -> Start:
         if (entry := self._corpus.get(record.number)) is not None:
@@ -312,27 +354,26 @@ class Campaign:
                 f"case {record.number} is not what it was when {self._store.directory} recorded it: the strategies "
                 "have changed since; start a new campaign in another --dir"
             )
-        return starting_point(record.number, case, record.outcome, self._pool.run)
+        return starting_point(record.number, case, record.outcome, self._engine.run)
 
-    def _settle(self, starts: Sequence[Start]) -> list[Finding]:
-        """Failures of one signature: each joins a bucket that explains it, or is investigated."""
-        before = self._known()
-        found: list[Finding] = []
-        for start in starts:
-            match = next((finding for finding in (*before, *found) if _explains(finding, start)), None)
-            if match is not None:
-                self._store.assign(start.number, match.key, absorbed=True)
-            else:
-                found.append(unreduced(start) if self._time_is_up() else self._investigated(start))
-        return found
+    def _investigated(self, start: Start) -> Finding:
+        with self._busy("reducing"):
+            try:
+                return investigate(start, self._engine.run, self._tools.reduce, self._engine.explain)
+            except FATAL:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end a campaign of a night
+                return replace(unreduced(start), scripts=(self._failed(f"case {start.number}", error),))
+
+    def _failed(self, what: str, error: Exception) -> Script:
+        """In place of scripts: what went wrong, whose details are in the log of the driver."""
+        with (self._store.directory / "logs" / "driver.log").open("a", encoding="utf-8") as stream:
+            stream.write(f"{what}:\n{''.join(traceback.format_exception(error))}\n")
+        return Script("none", "", False, f"a fault of meshfuzz, see logs/driver.log: {type(error).__name__}: {error}")
 
     def _known(self) -> list[Finding]:
         with self._lock:
             return list(self._findings.values())
-
-    def _investigated(self, start: Start) -> Finding:
-        with self._busy("reducing"):
-            return investigate(start, self._pool.run, self._tools.reduce, self._pool.explain)
 
     @contextmanager
     def _busy(self, activity: str) -> Iterator[None]:
@@ -345,53 +386,52 @@ class Campaign:
             with self._lock:
                 self._active[activity] -= 1
 
-    def _add(self, finding: Finding, *, news: bool = True) -> str | None:
-        """Take a finding in. Returns its key if the case that speaks for the bucket is a new one."""
-        known = self._findings.get(finding.key)
-        both = finding if known is None else merged(known, finding)
+    def _add(self, finding: Finding) -> Finding:
+        """Take a finding in. Returns what is known of its bucket then."""
         with self._lock:
+            known = self._findings.get(finding.key)
+            both = finding if known is None else merged(known, finding)
             self._findings[finding.key] = both
-            self._new += known is None and news
-        self._store.put_finding(both, counted=finding.first)
-        return None if known is not None and both.reduced == known.reduced else finding.key
+            self._new += known is None and finding.state is not State.KNOWN
+            return both
 
-    def _publish(self, finding: Finding) -> None:
+    # --- publishing findings ------------------------------------------------------------------------------------------
+
+    def _publish(self, key: str) -> None:
+        """Publish a finding beside the rounds; one that is being published, again if it is another by then."""
+        with self._lock:
+            if key not in self._publishing:
+                self._publishing[key] = self._executor.submit(PUBLISH, partial(self._publish_latest, key))
+
+    def _publish_latest(self, key: str) -> None:
+        while True:
+            published = self._publish_one(self._findings[key])
+            with self._lock:
+                latest = self._findings[key]
+                if latest.reduced == published.reduced:
+                    self._findings[key] = replace(published, witnesses=latest.witnesses, first=latest.first)
+                    self._store.put_finding(self._findings[key])
+                    del self._publishing[key]
+                    return
+
+    def _publish_one(self, finding: Finding) -> Finding:
         """Write the case of a finding, and if it is reduced find the guilty pass, examine it and write its scripts."""
         if finding.state in (State.NEW, State.KNOWN):
-            return
+            return finding
         path = self._store.directory / "cases" / f"{finding.id}.yaml"
         path.write_text(dump(finding.case), encoding="utf-8")
         if finding.state is not State.REDUCED:
-            return
+            return finding
         with self._busy("proving"):
-            finding = localised(finding, self._settings.target, self._pool.localise)
-            finding = examined(finding, self._settings.target, self._pool.run, self._others)
-            scripts = self._tools.publish(finding, self._store.directory, self._settings.target, self._pool.export)
+            try:
+                finding = localised(finding, self._settings.target, self._engine.localise)
+                finding = examined(finding, self._settings.target, self._engine.run, self._others)
+                scripts = self._tools.publish(
+                    finding, self._store.directory, self._settings.target, self._engine.export
+                )
+            except FATAL:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end a campaign of a night
+                scripts = (self._failed(f"finding {finding.id}", error),)
         state = State.PROVEN if any(script.proven for script in scripts) else State.REDUCED
-        finding = replace(finding, scripts=scripts, state=state)
-        self._store.put_finding(finding)
-        with self._lock:
-            self._findings[finding.key] = finding
-
-
-def _looks_like(finding: Finding, case: Case) -> bool:
-    return any(matches(witness.pattern, case) for witness in finding.witnesses)
-
-
-def _explains(finding: Finding, start: Start) -> bool:
-    """Whether a failure is one of a known bucket, as far as can be told without reducing it.
-
-    An error message names its bucket; of what is known, and after a few reductions, more of them only cost time.
-    """
-    ways = [witness for witness in finding.witnesses if witness.signature == start.signature]
-    enough = 1 if finding.state is State.KNOWN else WITNESSES
-    if start.outcome.verdict not in MISMATCHING and len(ways) >= enough:
-        return True
-    return any(matches(witness.pattern, start.case) for witness in ways)
-
-
-def _worth_avoiding(finding: Finding, runs: int, failures: int) -> bool:
-    """A pattern that this campaign reduced a failure to is taken to fail, one from the corpus has to show it."""
-    if runs < EVIDENCE:
-        return finding.state is not State.KNOWN
-    return failures * 2 >= runs
+        return replace(finding, scripts=scripts, state=state)

@@ -40,6 +40,16 @@ class Plan:
     known: tuple[tuple[str, tuple[Pattern, ...]], ...] = ()  # findings that were reduced: id, and their patterns
     avoided: frozenset[str] = frozenset()  # ids: a case with a pattern of theirs is not run
 
+    def to_plain(self) -> dict[str, Any]:
+        """What is known; the rest is in the settings of the campaign."""
+        known = {name: [pattern.to_plain() for pattern in ways] for name, ways in self.known}
+        return {"known": known, "avoided": sorted(self.avoided)}
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any], space: Space, seed: int, revisit: float) -> Self:
+        known = tuple((name, tuple(map(Pattern.from_plain, ways))) for name, ways in data["known"].items())
+        return cls(space, seed, revisit, known, frozenset(data["avoided"]))
+
     def patterns(self, case: Case) -> tuple[str, ...]:
         """Ids of the findings that the case looks like."""
         return tuple(sorted(name for name, ways in self.known if any(matches(pattern, case) for pattern in ways)))

@@ -13,11 +13,12 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from fuzz.case import Case, MeshfuzzError, loads, to_plain
@@ -29,7 +30,7 @@ from oracles.localisation import Localisation
 from oracles.outcome import FAILING, Outcome, Verdict
 
 DATABASE = "campaign.db"
-FORMAT = 4
+FORMAT = 5
 SKIPPED = "SKIPPED"  # in place of a verdict: the case was drawn, matched a known bucket's pattern and was not run
 
 _SCHEMA = """
@@ -57,6 +58,10 @@ CREATE TABLE coverage (
     cases INTEGER NOT NULL,
     failing INTEGER NOT NULL,
     PRIMARY KEY (op, dtype, sharding, boundary)
+);
+CREATE TABLE rounds (
+    number INTEGER PRIMARY KEY,
+    plan TEXT NOT NULL
 );
 CREATE TABLE findings (
     key TEXT PRIMARY KEY,
@@ -292,14 +297,18 @@ class Store:
         self,
         number: int,
         digest: str,
-        outcome: Outcome,
+        outcome: Outcome | None,
         patterns: tuple[str, ...] = (),
         features: Iterable[Feature] = (),
     ) -> None:
         """The result of one case, and what it exercised. Numbers below zero are cases of the corpus.
 
-        `patterns`: ids of the findings known when it was drawn whose pattern it has.
+        `outcome`: None if it has the pattern of a known bucket and was not run. `patterns`: ids of the findings known
+        when it was drawn whose pattern it has.
         """
+        if outcome is None:
+            self._record_skipped(number, digest, patterns)
+            return
         kept = outcome.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED, Verdict.INVALID)
         row = (
             number,
@@ -327,8 +336,7 @@ class Store:
             )
         self._running_path(number).unlink(missing_ok=True)
 
-    def record_skipped(self, number: int, digest: str, patterns: tuple[str, ...]) -> None:
-        """A case that was drawn but not run, because it has the pattern of a known bucket."""
+    def _record_skipped(self, number: int, digest: str, patterns: tuple[str, ...]) -> None:
         with self._lock, self._database:
             self._database.execute(
                 "INSERT INTO cases (number, digest, verdict, stage, signature, message, seconds, patterns)"
@@ -340,11 +348,12 @@ class Store:
         """Indices of all cases that are done."""
         return {number for (number,) in self._query("SELECT number FROM cases")}
 
-    def pending(self) -> list[Record]:
-        """Failing cases in no bucket, by index."""
+    def pending(self, before: int = 1 << 62) -> list[Record]:
+        """Failing cases in no bucket with a number below `before`, by number."""
         rows = self._query(
             f"SELECT number, digest, outcome FROM cases"
-            f" WHERE bucket IS NULL AND verdict IN ({_FAILING}) ORDER BY number"
+            f" WHERE bucket IS NULL AND verdict IN ({_FAILING}) AND number < ? ORDER BY number",
+            (before,),
         )
         return [Record(number, digest, Outcome.from_plain(json.loads(text))) for number, digest, text in rows]
 
@@ -382,39 +391,54 @@ class Store:
         rows = self._query("SELECT coalesce(bucket, '') FROM cases WHERE number = ?", (number,))
         return rows[0][0] if rows else ""
 
-    def tried(self, before: int) -> dict[str, tuple[int, int]]:
-        """Per finding id: cases that had its pattern when they ran, and how many of them failed.
-
-        Only cases with an index below `before`, so that the answer does not depend on how much of a round is done.
-        """
+    def tried(self, first: int, end: int) -> Counter[tuple[str, bool]]:
+        """Of the cases from `first` to before `end` that ran: how many had the pattern of a finding, by its id and
+        whether they failed."""
         rows = self._query(
-            "SELECT patterns, verdict FROM cases WHERE patterns != '' AND verdict != ? AND number < ?",
-            (SKIPPED, before),
+            "SELECT patterns, verdict FROM cases WHERE patterns != '' AND verdict != ? AND number >= ? AND number < ?",
+            (SKIPPED, first, end),
         )
-        totals: dict[str, tuple[int, int]] = {}
-        for patterns, verdict in rows:
-            for name in patterns.split():
-                runs, failures = totals.get(name, (0, 0))
-                totals[name] = (runs + 1, failures + Verdict(verdict).failing)
-        return totals
+        return Counter((name, Verdict(verdict).failing) for patterns, verdict in rows for name in patterns.split())
+
+    # --- rounds -------------------------------------------------------------------------------------------------------
+
+    def rounds(self) -> dict[int, dict[str, Any]]:
+        """The rounds that are planned and not settled, with their plans."""
+        return {number: json.loads(plan) for number, plan in self._query("SELECT * FROM rounds ORDER BY number")}
+
+    def settle(
+        self,
+        joined: Iterable[tuple[int, str]],
+        findings: Iterable[tuple[int, Finding]],
+        settled: int | None = None,
+        plans: Mapping[int, dict[str, Any]] = MappingProxyType({}),
+    ) -> None:
+        """What became of failures: cases that joined a finding, new findings or ones that changed with the case that
+        counts in them. After a kill all of it is there, or nothing.
+
+        `settled`: the round that is done with it. `plans`: of the rounds that can begin now.
+        """
+        with self._lock, self._database:
+            for number, finding in findings:
+                self._put(finding)
+                self._database.execute("UPDATE cases SET bucket = ? WHERE number = ?", (finding.key, number))
+            self._database.executemany(
+                "UPDATE cases SET bucket = ?, absorbed = 1 WHERE number = ?", [(key, number) for number, key in joined]
+            )
+            self._database.execute("DELETE FROM rounds WHERE number = ?", (settled,))
+            rows = [(number, json.dumps(plan)) for number, plan in plans.items()]
+            self._database.executemany("INSERT INTO rounds VALUES (?, ?)", rows)
 
     # --- findings -----------------------------------------------------------------------------------------------------
 
-    def assign(self, number: int, key: str, *, absorbed: bool) -> None:
-        """Count a failing case in a bucket."""
+    def put_finding(self, finding: Finding) -> None:
+        """Write a finding, new or known."""
         with self._lock, self._database:
-            self._database.execute(
-                "UPDATE cases SET bucket = ?, absorbed = ? WHERE number = ?", (key, absorbed, number)
-            )
+            self._put(finding)
 
-    def put_finding(self, finding: Finding, *, counted: int | None = None) -> None:
-        """Write a finding, new or known, and count a case in its bucket: both, or after a kill neither."""
-        with self._lock, self._database:
-            body = json.dumps(finding.to_plain())
-            values = (finding.key, finding.first, body)
-            self._database.execute("INSERT OR REPLACE INTO findings VALUES (?, ?, ?)", values)
-            if counted is not None:
-                self._database.execute("UPDATE cases SET bucket = ? WHERE number = ?", (finding.key, counted))
+    def _put(self, finding: Finding) -> None:
+        values = (finding.key, finding.first, json.dumps(finding.to_plain()))
+        self._database.execute("INSERT OR REPLACE INTO findings VALUES (?, ?, ?)", values)
 
     def reopen(self) -> None:
         """Take back the findings that were not reduced; their cases wait for investigation again."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_campaign import MESH, sample
 
-from fuzz.case import dump, load
+from fuzz.case import dump, loads
 from fuzz.store import Finding, FolderBusy, Script, State, Store, StoreError, Witness, locked
 from fuzz.strategies.space import Space
 from fuzz.triage import pattern
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_a_running_case_is_on_disk_until_it_is_recorded(store: Store) -> None:
     path = store.running(4, CASE)
-    assert load(path) == CASE
+    assert loads(path.read_text()) == CASE
     store.record(4, CASE.digest, Outcome(Verdict.PASS))
     assert not path.exists()
 
@@ -48,7 +48,7 @@ def test_failing_cases_wait_in_the_order_of_their_index_until_they_have_a_bucket
     for number, outcome in ((5, WRONG), (2, WRONG), (3, Outcome(Verdict.PASS)), (4, Outcome(Verdict.UNSUPPORTED))):
         store.record(number, CASE.digest, outcome)
     assert [(record.number, record.outcome) for record in store.pending()] == [(2, WRONG), (5, WRONG)]
-    store.assign(2, "key", absorbed=True)
+    store.settle([(2, "key")], ())
     assert [record.number for record in store.pending()] == [5]
 
 
@@ -64,8 +64,7 @@ def test_a_finding_comes_back_as_it_was_with_its_count(store: Store) -> None:
         store.record(number, CASE.digest, WRONG)
     blamed = Localisation(Verdict.WRONG, ("Fusing (fuse)",), "shlo_compiler")
     finding = replace(FINDING, scripts=(Script("torch", "repros/a.py", True, "exit 1"),), localisation=blamed)
-    store.put_finding(finding, counted=3)
-    store.assign(9, finding.key, absorbed=True)
+    store.settle([(9, finding.key)], [(3, finding)])
     assert store.findings() == [replace(finding, count=2)]
     assert store.finding(finding.id[:5]) == replace(finding, count=2)
     assert store.pending() == []
@@ -83,8 +82,7 @@ def test_an_unknown_or_ambiguous_id_is_refused(store: Store) -> None:
 def test_reopening_takes_back_only_what_was_not_reduced(store: Store) -> None:
     store.record(3, CASE.digest, WRONG)
     store.record(5, CASE.digest, WRONG)
-    store.put_finding(FINDING, counted=3)
-    store.put_finding(replace(FINDING, key="new", state=State.NEW, first=5), counted=5)
+    store.settle((), [(3, FINDING), (5, replace(FINDING, key="new", state=State.NEW, first=5))])
     store.reopen()
     assert [finding.key for finding in store.findings()] == [FINDING.key]
     assert [record.number for record in store.pending()] == [5]
@@ -99,9 +97,21 @@ def test_messages_are_grouped_by_what_they_say_not_by_numbers(store: Store) -> N
 def test_how_often_a_pattern_failed_counts_only_cases_that_ran_before(store: Store) -> None:
     store.record(0, "d", WRONG, ("aa", "bb"))
     store.record(1, "d", Outcome(Verdict.PASS), ("aa",))
-    store.record_skipped(2, "d", ("aa",))
+    store.record(2, "d", None, ("aa",))
     store.record(32, "d", WRONG, ("aa",))
-    assert store.tried(32) == {"aa": (2, 1), "bb": (1, 1)}
+    assert store.tried(0, 32) == {("aa", True): 1, ("aa", False): 1, ("bb", True): 1}
+
+
+def test_a_round_is_settled_in_one_step_or_not_at_all(store: Store) -> None:
+    store.record(3, CASE.digest, WRONG)
+    store.settle((), (), plans={0: {"known": {}}, 1: {"known": {}}})
+    with pytest.raises(sqlite3.IntegrityError):
+        store.settle((), [(3, FINDING)], 0, {1: {"known": {"planned": "twice"}}})
+    assert (store.findings(), [record.number for record in store.pending()]) == ([], [3])
+    assert store.rounds() == {0: {"known": {}}, 1: {"known": {}}}
+    store.settle((), [(3, FINDING)], 0, {2: {"known": {"a": []}}})
+    assert (len(store.findings()), store.pending()) == (1, [])
+    assert store.rounds() == {1: {"known": {}}, 2: {"known": {"a": []}}}
 
 
 def test_the_settings_come_back(store: Store) -> None:
