@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fuzz.case import Case, MeshfuzzError
+from fuzz.disk import out_of_space, short_of_space
 from fuzz.neighbours import neighbours
-from fuzz.worker_process import EXPLAINING, GRACE, WORKER, Refused, WorkerProcess
+from fuzz.worker_process import EXPLAINING, GRACE, MEMORY_LIMIT, WORKER, Refused, WorkerProcess
 from oracles.explanation import Explanation
 from oracles.localisation import Localisation
 from oracles.outcome import UNEXPLAINED, Outcome
@@ -25,8 +26,6 @@ from oracles.targets.config import TargetConfig, TargetUnavailable
 
 START_DEADLINE = 240.0  # seconds; the first start on a topology builds kernels, up to 40 s on an idle machine
 START_TRIES = 2
-MEMORY_LIMIT = 4 << 30  # bytes resident; compilers leak, a fresh worker costs seconds
-
 
 Result = TypeVar("Result")
 
@@ -54,7 +53,9 @@ class Pool:
         command: Sequence[str] = WORKER,
         fresh: bool = False,
     ) -> None:
-        """`deadline`: seconds per case. `memory_limit`: bytes. `directory`: for logs, and tmp while open.
+        """`deadline`: seconds per case. `memory_limit`: bytes a worker and its children may hold while a case runs.
+
+        `directory`: for logs, and tmp while open.
 
         `fresh`: the target is opened anew for every request, in a process that ends with it.
         """
@@ -96,7 +97,8 @@ class Pool:
     def run(self, case: Case) -> Outcome:
         """Judge a case on a free worker, waiting for one if need be.
 
-        Raises TargetUnavailable when a worker must be replaced and none can start, PoolClosed after `close`.
+        Raises TargetUnavailable when a worker must be replaced and none can start, FolderUnwritable when the disk is
+        full or the folder gone, PoolClosed after `close`.
         """
         return self._on_worker(lambda worker: worker.judge(case, self._deadline))
 
@@ -106,7 +108,7 @@ class Pool:
         Raises what `run` raises, and ExportFailed.
         """
         try:
-            return self._on_worker(lambda worker: worker.answer("export", (case,), self._deadline))
+            return self._on_worker(lambda worker: worker.answer("export", (case,), self._deadline, _mapping))
         except Refused as error:
             raise ExportFailed(f"the case has no module: {error}") from error
 
@@ -114,10 +116,11 @@ class Pool:
         """Why a wrong case is wrong, as other inputs and other sizes tell. Raises what `run` raises."""
         cases = (case, *neighbours(case, self._config.topology))
         try:
-            plain = self._on_worker(lambda worker: worker.answer("explain", cases, EXPLAINING * self._deadline))
+            return self._on_worker(
+                lambda worker: worker.answer("explain", cases, EXPLAINING * self._deadline, Explanation.from_plain)
+            )
         except Refused as error:
             return Explanation(f"{UNEXPLAINED}: {error}")
-        return Explanation.from_plain(plain)
 
     def localise(self, case: Case) -> Localisation:
         """The compiler pass in which a case's failure begins, as a second compile with all passes printed tells it.
@@ -131,7 +134,7 @@ class Pool:
             try:
                 return worker.localise(case, self._deadline)
             finally:
-                if not worker.usable or worker.resident_bytes() > self._memory_limit:
+                if not worker.usable or worker.outgrown():
                     self._end_localiser()
                 if self._closed:
                     raise PoolClosed("the worker pool was closed")
@@ -148,7 +151,7 @@ class Pool:
             try:
                 return work(worker)
             finally:
-                if not worker.usable or worker.resident_bytes() > self._memory_limit:
+                if not worker.usable or worker.outgrown():
                     slot = worker.number
                     self._end(worker)
                 if self._closed:
@@ -215,7 +218,7 @@ class Pool:
             with self._lock:
                 if self._closed:
                     raise PoolClosed("the worker pool was closed")
-                worker = WorkerProcess(self._command, config, self._directory, number, self._deadline, self._fresh)
+                worker = WorkerProcess(self._command, config, self._directory, number, self._fresh, self._memory_limit)
                 self._alive.add(worker)
             try:
                 message = worker.wait_until_ready(self._start_deadline)
@@ -227,9 +230,17 @@ class Pool:
             self._end(worker)
         if self._closed:
             raise PoolClosed("the worker pool was closed")
+        if short_of_space(self._directory):
+            raise out_of_space(self._directory)
         raise TargetUnavailable(f"target {config} does not start: {message}; see {worker.log}")
 
     def _end(self, worker: WorkerProcess) -> None:
         worker.end()
         with self._lock:
             self._alive.discard(worker)
+
+
+def _mapping(plain: object) -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        raise TypeError("no mapping")
+    return plain

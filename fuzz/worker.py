@@ -5,7 +5,8 @@ One JSON line of configuration on stdin, then one per request: `{"judge": [case]
 `{"localise": [case]}` or `{"explain": [case, larger ones ..]}`. Replies are JSON lines on a file descriptor of their
 own, because compilers print to stdout and stderr as they like: `{"ready": pid}` or `{"unavailable": reason}` once; to a
 case to judge any number of `{"stage": name}` and one `{"outcome": {...}}`; to the other requests `{"answer": {...}}`
-or `{"refused": reason}`. End of stdin ends the worker.
+or `{"refused": reason}`. Each repeats the `token` of its request. End of stdin ends the worker, and so does, at once
+and by the kernel, the end of the driver, who holds the other end of a pipe.
 
 With `fresh` in the configuration each request is served by a process of its own, forked from this one, which has
 imported everything and opened nothing: it opens the target, answers and ends.
@@ -15,10 +16,14 @@ This is the only module of the fuzzer that lets a compiler under test into its p
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import faulthandler
+import fcntl
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import traceback
@@ -30,6 +35,8 @@ from typing import Any, Generic, TextIO, TypeVar
 from fuzz.case import Case, from_plain
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
+
+PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
 
 Opened = TypeVar("Opened")
 OnStage = Callable[[str], None]
@@ -53,11 +60,15 @@ def serve(service: Service[Opened]) -> int:
     # A crash is what we look for; core files of a process with a compiler in it would fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
-    started = json.loads(sys.stdin.readline())
+    requests = _own_requests()
+    started = json.loads(requests.readline())
+    _end_with_driver(started["lifeline"])
+    _adopt_orphans()
+    _die_first()
     config = TargetConfig.from_plain(started["target"])
     # Compilers start children of their own; the pipe must not stay open in them after this process is gone.
     os.set_inheritable(started["reply_fd"], False)
-    with os.fdopen(started["reply_fd"], "w", encoding="utf-8") as replies:
+    with requests, os.fdopen(started["reply_fd"], "w", encoding="utf-8") as replies:
         target: Opened | None = None
         try:
             if started.get("fresh"):
@@ -70,16 +81,47 @@ def serve(service: Service[Opened]) -> int:
             return 3
         _send(replies, {"ready": os.getpid()})
         # readline, not iteration: nothing may be read ahead of the case that runs.
-        for line in iter(sys.stdin.readline, ""):
-            # The driver ends a stuck worker at its deadline. This bounds the life of one whose driver was killed; it
-            # is a C thread, so it works while a compiler holds the interpreter lock.
-            faulthandler.dump_traceback_later(started["abandon_after"], exit=True)
+        for line in iter(requests.readline, ""):
             if target is None:
                 _in_child(partial(_reply_fresh, service, config, line, replies))
             else:
                 _reply(service, target, line, replies)
-            faulthandler.cancel_dump_traceback_later()
     return 0
+
+
+def _own_requests() -> TextIO:
+    """The requests, taken away from stdin: a compiler or its child that reads there must not get them."""
+    requests = os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
+    return requests
+
+
+def _end_with_driver(lifeline: int) -> None:
+    """Let the kernel end this process group when the other end of a pipe is closed.
+
+    Nobody writes to it, so that its signal can only mean that the driver is gone. No thread of this process has to run
+    for that, and a compiler may hold the interpreter lock for as long as it likes. (PR_SET_PDEATHSIG would end a worker
+    with the thread that started it.)
+    """
+    os.set_inheritable(lifeline, False)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # before the signal was set
+        os._exit(1)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends: a daemon can then be counted, and ended."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _die_first() -> None:
+    """When the machine has no memory left, the kernel should take this process, not the driver or a user's."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as stream:
+        stream.write("1000")
 
 
 def _reply_fresh(service: Service[Opened], config: TargetConfig, line: str, replies: TextIO) -> None:
@@ -89,17 +131,21 @@ def _reply_fresh(service: Service[Opened], config: TargetConfig, line: str, repl
         traceback.print_exc()
         said = " ".join(str(error).split())
         judged = "judge" in json.loads(line)
-        _send(replies, {"outcome": Outcome(Verdict.ENV, "start", said).to_plain()} if judged else {"refused": said})
+        answer = {"outcome": Outcome(Verdict.ENV, "start", said).to_plain()} if judged else {"refused": said}
+        _send(replies, {**answer, "token": json.loads(line)["token"]})
     else:
         _reply(service, target, line, replies)
 
 
 def _reply(service: Service[Opened], target: Opened, line: str, replies: TextIO) -> None:
-    ((request, cases),) = json.loads(line).items()
+    asked = json.loads(line)
+    token = {"token": asked.pop("token")}
+    ((request, cases),) = asked.items()
     if request == "judge":
-        _send(replies, _judge_one(target, service.judge, cases[0], replies))
+        answer = _judge_one(target, service.judge, cases[0], lambda name: _send(replies, {"stage": name, **token}))
     else:
-        _send(replies, _answer(target, service.answers[request], cases))
+        answer = _answer(target, service.answers[request], cases)
+    _send(replies, {**answer, **token})
 
 
 def _in_child(work: Callable[[], None]) -> None:
@@ -122,13 +168,13 @@ def _in_child(work: Callable[[], None]) -> None:
         os._exit(os.waitstatus_to_exitcode(ended))
 
 
-def _judge_one(target: Opened, judge: Judge[Opened], case: object, replies: TextIO) -> dict[str, Any]:
+def _judge_one(target: Opened, judge: Judge[Opened], case: object, announce: OnStage) -> dict[str, Any]:
     stage = ""
 
     def on_stage(name: str) -> None:
         nonlocal stage
         stage = name
-        _send(replies, {"stage": name})
+        announce(name)
 
     try:
         outcome = judge(target, from_plain(case), on_stage)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One worker process seen from outside: its pipes, its log, its temporary files, its death.
 
-It is a session of its own with its own TMPDIR and log, and is ended by process group, so that nothing it started
-outlives it. What runs inside is `fuzz.worker`.
+It is a session of its own with its own TMPDIR and log. While it works it is watched: its deadline, its memory, the
+size of its log and the space on the disk. Nothing that it says is believed before it is checked, and nothing that it
+started outlives it. What runs inside is `fuzz.worker`.
 """
 
 from __future__ import annotations
@@ -10,19 +11,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import selectors
-import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fuzz.case import Case, MeshfuzzError, to_plain
+from fuzz.disk import out_of_space, remove, short_of_space, writing
+from fuzz.growth import Growth
+from fuzz.processes import MARK, descendants, exceeds, family_memory, kill, kill_marked
 from fuzz.signature import last_meaningful_line
 from oracles.localisation import PASS_LOG, Localisation, fatal_pass
 from oracles.outcome import Outcome, Verdict
@@ -30,19 +35,28 @@ from oracles.stages import passes
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 WORKER = (sys.executable, "-m", "fuzz.worker")
-ABANDON_MARGIN = 30.0  # seconds beyond the deadline after which a worker without a driver ends itself
 EXPLAINING = 4.0  # deadlines: an explanation runs a case several times, and others like it
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 EXIT_WAIT = 10.0  # seconds for a process that closed its pipe to finish dying, so that its signal is known
 TAIL_BYTES = 16 << 10
-LOG_LIMIT = 16 << 20  # bytes; a longer log is cut between two cases
-POLL = 0.25  # seconds between looks at a process that keeps silent
+LOG_LIMIT = 16 << 20  # bytes; of a longer log the end is kept
+MEMORY_LIMIT = 4 << 30  # bytes that a worker may hold, with all that it started
+NAME_LIMIT = 64  # characters of a stage
+QUOTED = 80  # characters of a reply that cannot be read
+REPLY_LIMIT = 64 << 20  # bytes of one message; the longest are modules with their constants
+POLL = 0.25  # seconds between looks at a process that works; memory is filled with up to 4 GiB a second
 # Phases in which only our code and torch on the CPU run; the empty one is before the first.
 OWN_STAGES = frozenset({"", "reference", "compare"})
+
+Read = TypeVar("Read")
 
 
 class Refused(MeshfuzzError):
     """The worker gave no answer; the message says why."""
+
+
+class Misbehaved(MeshfuzzError):
+    """The process did what ends it, though it lives and the deadline has not come. The message says what."""
 
 
 class WorkerProcess:
@@ -54,50 +68,62 @@ class WorkerProcess:
         config: TargetConfig,
         directory: Path,
         number: int,
-        deadline: float,
         fresh: bool,
+        memory_limit: int = MEMORY_LIMIT,
     ) -> None:
+        """Raises TargetUnavailable if there is no such command, FolderUnwritable."""
         self.number = number
         self.log = directory / "logs" / f"worker-{number}.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        (directory / "tmp").mkdir(exist_ok=True)
-        self._temporary = Path(tempfile.mkdtemp(prefix="worker-", dir=directory / "tmp"))
+        self._directory = directory
+        self._memory_limit = memory_limit
+        self._growth = Growth(memory_limit)
+        # What a target executes in software, our own executor executes.
+        self._own_stages = OWN_STAGES | ({"execute"} if config.kind == "tt" and config.mock else set())
+        with writing(directory):
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            (directory / "tmp").mkdir(exist_ok=True)
+            self._temporary = Path(tempfile.mkdtemp(prefix="worker-", dir=directory / "tmp"))
+            self._identity = _identity(self._temporary)
+            # Held open: whatever the process does to the file, what it prints can be read and cut.
+            self._log = os.open(self.log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._watched = 0.0
+        self._token = ""
         self._reaping = threading.Lock()
         self._reaped = False
         self._given_up = False
+        self._disk_full = False
         self._stage = ""
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._log_start = os.fstat(self._log).st_size
         self._replies, reply_fd = os.pipe()
+        # Nothing is ever written here: that its other end closes tells the worker that this process is gone.
+        lifeline, self._life = os.pipe()
+        requests, self._requests = os.pipe()
+        os.set_blocking(self._requests, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._replies, selectors.EVENT_READ)
+        environment = {"TMPDIR": str(self._temporary), MARK: str(self._temporary), "PYTHONPATH": _python_path()}
         try:
-            with self.log.open("ab") as stream:
-                self._log_start = stream.tell()
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=stream,
-                    stderr=stream,
-                    pass_fds=(reply_fd,),
-                    start_new_session=True,
-                    # Compilers leave files in the current folder. From there the worker must still find this code.
-                    cwd=self._temporary,
-                    env={**os.environ, "TMPDIR": str(self._temporary), "PYTHONPATH": _python_path()},
-                )
+            self._process = subprocess.Popen(
+                command,
+                stdin=requests,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(reply_fd, lifeline),
+                start_new_session=True,
+                # Compilers leave files in the current folder. From there the worker must still find this code.
+                cwd=self._temporary,
+                env={**os.environ, **environment},
+            )
         except OSError as error:
-            os.close(self._replies)
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._close()
+            remove(self._temporary)
             raise TargetUnavailable(f"worker cannot start: {error}") from error
         finally:
-            os.close(reply_fd)
-        self._write(
-            {
-                "target": config.to_plain(),
-                "reply_fd": reply_fd,
-                "abandon_after": EXPLAINING * deadline + ABANDON_MARGIN,
-                "fresh": fresh,
-            }
-        )
+            for descriptor in (reply_fd, lifeline, requests):
+                os.close(descriptor)
+        settings = {"target": config.to_plain(), "reply_fd": reply_fd, "lifeline": lifeline, "fresh": fresh}
+        self._write(settings, time.monotonic() + GRACE)
 
     def wait_until_ready(self, seconds: float) -> str:
         """Empty when the target is open, else how the process died. Raises TargetUnavailable if the worker says so."""
@@ -106,55 +132,78 @@ class WorkerProcess:
         except TimeoutError:
             self.stop()
             return f"no answer within {seconds:.0f} s"
+        except Misbehaved as error:
+            self.stop()
+            return str(error)
         if reply is None:
             return self._death()
-        if "unavailable" in reply:
-            raise TargetUnavailable(reply["unavailable"])
+        if isinstance(said := reply.get("unavailable"), str):
+            raise TargetUnavailable(said)
+        if "ready" not in reply:
+            return _unreadable(reply)
+        if 2 * (memory := family_memory(self._process.pid)) > self._memory_limit:
+            raise TargetUnavailable(
+                f"the worker holds {_size(memory)} before its first case: of a limit of {_size(self._memory_limit)} "
+                "cases would get less than half; give it more (--memory)"
+            )
         return ""
 
     def judge(self, case: Case, deadline: float) -> Outcome:
-        """One case. The worker is not usable afterwards if it died or had to be stopped."""
+        """One case. The worker is not usable afterwards if it died or had to be stopped.
+
+        Raises FolderUnwritable if the disk is full and stays so.
+        """
+        outcome = self._judged(case, deadline)
+        return self._disk_was_full() if self._disk_full or short_of_space(self._directory) else outcome
+
+    def _judged(self, case: Case, deadline: float) -> Outcome:
         began = time.monotonic()
         try:
             reply = self._ask("judge", (case,), began + deadline)
             if reply is not None:
-                return Outcome.from_plain(reply["outcome"])
-            verdict, message = Verdict.CRASH, self._death()
+                return _read(Outcome.from_plain, reply.get("outcome"))
+            verdict, did, message = Verdict.CRASH, "died", self._death()
         except TimeoutError:
-            verdict, message = Verdict.HANG, f"no answer within {deadline:g} s"
+            verdict, did, message = Verdict.HANG, "hung", f"no answer within {deadline:g} s"
+        except Misbehaved as error:
+            verdict, did, message = Verdict.CRASH, "was stopped", str(error)
         self.stop()
-        if self._stage in OWN_STAGES:
-            message = f"worker {'died' if verdict is Verdict.CRASH else 'hung'} outside the target: {message}"
-            verdict = Verdict.ENV
+        if self._stage in self._own_stages:
+            verdict, message = Verdict.ENV, f"worker {did} outside the target: {message}"
         seconds = {self._stage or "start": round(time.monotonic() - began, 3)}
         return Outcome(verdict, self._stage, message, log=self._tail(), seconds=seconds)
 
-    def answer(self, request: str, cases: Sequence[Case], deadline: float) -> dict[str, Any]:
-        """What the worker replies to a request other than to judge. Raises Refused."""
+    def answer(self, request: str, cases: Sequence[Case], deadline: float, read: Callable[[Any], Read]) -> Read:
+        """What the worker replies to a request other than to judge, as `read` takes it. Raises Refused."""
         try:
             reply = self._ask(request, cases, time.monotonic() + deadline)
-            refusal = self._death() if reply is None else reply.get("refused")
-        except TimeoutError:
-            reply, refusal = None, f"no answer within {deadline:g} s"
+            if reply is None:
+                raise Refused(self._death())
+            if (refusal := reply.get("refused")) is not None:
+                raise Refused(str(refusal))
+            return _read(read, reply.get("answer"))
+        except TimeoutError as error:
             self.stop()
-        if reply is None or refusal is not None:
-            raise Refused(refusal)
-        answer: dict[str, Any] = reply["answer"]
-        return answer
+            raise Refused(f"no answer within {deadline:g} s") from error
+        except Misbehaved as error:
+            self.stop()
+            raise Refused(str(error)) from error
 
     def localise(self, case: Case, deadline: float) -> Localisation:
         """The pass in which the case fails. What the compiler printed is read here if it ended or stuck its process."""
         try:
             reply = self._ask("localise", (case,), time.monotonic() + deadline)
+            if reply is not None and "refused" in reply:
+                return Localisation(Verdict.ENV, unknown=str(reply["refused"]))
+            if reply is not None:
+                return _read(Localisation.from_plain, reply.get("answer"))
             verdict = Verdict.CRASH
         except TimeoutError:
-            reply, verdict = None, Verdict.HANG
-            self.stop()
-        if reply is None:
-            return fatal_pass(self._pass_log(), verdict)
-        if "refused" in reply:
-            return Localisation(Verdict.ENV, unknown=str(reply["refused"]))
-        return Localisation.from_plain(reply["answer"])
+            verdict = Verdict.HANG
+        except Misbehaved:
+            verdict = Verdict.CRASH
+        self.stop()
+        return fatal_pass(self._pass_log(), verdict)
 
     def _pass_log(self) -> passes.PassLog:
         try:
@@ -164,12 +213,19 @@ class WorkerProcess:
             return passes.PassLog(())
 
     def _ask(self, request: str, cases: Sequence[Case], until: float) -> dict[str, Any] | None:
-        """The answer to a request, keeping track of the stage; None if the process died. Raises TimeoutError."""
+        """The answer to a request, keeping track of the stage; None if the process died.
+
+        Raises TimeoutError, and Misbehaved.
+        """
         self._stage = ""
-        self._log_start = self._bounded_log()
-        self._write({request: [to_plain(case) for case in cases]})
+        self._bound_log()
+        self._log_start = os.fstat(self._log).st_size
+        # What does not carry it is no reply to this: an answer to an earlier request, or somebody else's line.
+        self._token = secrets.token_hex(8)
+        self._watched = time.monotonic()
+        self._write({request: [to_plain(case) for case in cases], "token": self._token}, until)
         while (reply := self._next_reply(until)) is not None and "stage" in reply:
-            self._stage = str(reply["stage"])
+            self._stage = _read(_text, reply["stage"])
         # A dying process closes its pipe before its death can be waited for, and must not be asked again until then.
         self._given_up |= reply is None
         return reply
@@ -177,21 +233,17 @@ class WorkerProcess:
     @property
     def usable(self) -> bool:
         """Whether it can take a case."""
-        return not self._given_up and self._status(0) is None
+        return not self._given_up and self._status(0) is None and _identity(self._temporary) == self._identity
 
-    def resident_bytes(self) -> int:
-        """Memory the process occupies; 0 if it is gone."""
-        try:
-            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+    def outgrown(self) -> bool:
+        """Whether it has leaked so much that it is to be replaced. To be asked once after every case."""
+        return self._growth.enough(family_memory(self._process.pid))
 
     def dismiss(self) -> None:
         """Ask the process to end by closing its stdin. Does not wait."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+        if self._requests >= 0:
+            os.close(self._requests)
+            self._requests = -1
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the process and all it started. May be called from any thread."""
@@ -209,14 +261,18 @@ class WorkerProcess:
             self.dismiss()
             self._status(GRACE)
         self.stop()
+        kill_marked(self._temporary)  # those that left the group
         with self._reaping:
             self._process.wait()
             self._reaped = True
+        self._close()
+        remove(self._temporary)
+
+    def _close(self) -> None:
         self.dismiss()
         self._selector.close()
-        os.close(self._replies)
-        # What cannot be removed must not hide the outcome of the case.
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        for descriptor in (self._replies, self._life, self._log):
+            os.close(descriptor)
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL, to the whole group: children may live when the leader is gone."""
@@ -224,32 +280,89 @@ class WorkerProcess:
         if self._status(0) is None:
             self.signal_group(signal.SIGTERM)
             self._status(GRACE)
+        pid = self._process.pid
+        kill(descendants(pid), lambda: descendants(pid))  # while it lives to tell which are its own
         self.signal_group(signal.SIGKILL)
 
     def _next_reply(self, until: float) -> dict[str, Any] | None:
-        """The next message; None if the process is dead. Raises TimeoutError at `until` (time.monotonic)."""
-        while b"\n" not in self._buffer:
-            left = until - time.monotonic()
-            if left <= 0:
+        """The next message; None if the process is dead.
+
+        Raises TimeoutError at `until` (time.monotonic), and Misbehaved.
+        """
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > REPLY_LIMIT:
+                raise Misbehaved(f"wrote a reply of more than {_size(REPLY_LIMIT)}")
+            now = time.monotonic()
+            if now >= until:
                 raise TimeoutError
-            if self._selector.select(min(left, POLL)):
+            if now >= self._watched + POLL:
+                self._watched = now
+                self._watch()
+                if self._status(0) is not None:
+                    return self._last_reply()
+            if self._selector.select(min(until - now, POLL)):
                 chunk = os.read(self._replies, 1 << 16)
                 if not chunk:
                     return None
                 self._buffer += chunk
-            elif self._status(0) is not None:
-                return None
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return self._checked(line)
+
+    def _last_reply(self) -> dict[str, Any] | None:
+        """What the process still said before it died. Its children may hold the pipe open, and write to it."""
+        if self._selector.select(0):
+            self._buffer += os.read(self._replies, 1 << 16)  # a full pipe
+        line, end, _ = bytes(self._buffer).partition(b"\n")
+        self._buffer.clear()
+        return self._checked(line) if end else None
+
+    def _checked(self, line: bytes) -> dict[str, Any]:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise Misbehaved(_unreadable(line)) from error
+        if not isinstance(message, dict) or message.pop("token", "") != self._token:
+            raise Misbehaved(_unreadable(line))
         return message
 
-    def _write(self, message: dict[str, Any]) -> None:
-        stdin = self._process.stdin
-        if stdin is not None:
+    def _watch(self) -> None:
+        """Look after a process that works. Raises Misbehaved."""
+        self._bound_log()
+        if exceeds(self._process.pid, self._memory_limit):
+            raise Misbehaved(f"memory limit of {_size(self._memory_limit)} exceeded")
+        if short_of_space(self._directory):
+            self._disk_full = True
+            raise Misbehaved("the disk is full")
+
+    def _disk_was_full(self) -> Outcome:
+        """Give back what this process wrote. What a compiler did without space tells nothing.
+
+        Raises FolderUnwritable if that was not it.
+        """
+        self.stop()
+        kill_marked(self._temporary)
+        remove(self._temporary)
+        until = time.monotonic() + GRACE  # other workers give back theirs
+        while short_of_space(self._directory):
+            if time.monotonic() >= until:
+                raise out_of_space(self._directory)
+            time.sleep(POLL)
+        return Outcome(Verdict.ENV, self._stage, "the disk was full until the worker's files were removed")
+
+    def _write(self, message: dict[str, Any], until: float) -> None:
+        """Send a message. Raises TimeoutError at `until` (time.monotonic) if the process does not take it."""
+        left = memoryview(json.dumps(message).encode() + b"\n")
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._requests, selectors.EVENT_WRITE)
             # A dead reader is noticed, with its cause, where the reply is read.
             with contextlib.suppress(BrokenPipeError):
-                stdin.write(json.dumps(message).encode() + b"\n")
-                stdin.flush()
+                while left:
+                    if not selector.select(max(0.0, until - time.monotonic())):
+                        raise TimeoutError
+                    left = left[os.write(self._requests, left) :]
 
     def _status(self, seconds: float) -> os.waitid_result | None:
         """How the process ended, waiting up to `seconds`; None while it runs. Leaves it unreaped."""
@@ -267,25 +380,62 @@ class WorkerProcess:
             cause = "closed its replies"
         elif status.si_code == os.CLD_EXITED:
             cause = f"exit code {status.si_status}"
-        else:
+        elif status.si_status in set(signal.Signals):
             cause = signal.Signals(status.si_status).name
+        else:
+            cause = f"signal {status.si_status}"  # one of the real-time signals, most of which have no name
         line = last_meaningful_line(self._tail())
         return f"{cause}: {line}" if line else cause
 
-    def _bounded_log(self) -> int:
-        """Cut the log if it has grown too long; returns its length in bytes."""
-        size = self.log.stat().st_size
-        if size > LOG_LIMIT:
-            os.truncate(self.log, 0)
-            return 0
-        return size
+    def _bound_log(self) -> None:
+        """Keep only the end of a log that has grown too long."""
+        if os.fstat(self._log).st_size > LOG_LIMIT:
+            end = self._log_end(0)
+            os.ftruncate(self._log, 0)
+            os.write(self._log, end)
+            self._log_start = 0
+
+    def _log_end(self, start: int) -> bytes:
+        first = max(start, os.fstat(self._log).st_size - TAIL_BYTES)
+        return os.pread(self._log, TAIL_BYTES, first)
 
     def _tail(self) -> str:
         """The end of what the process printed since the case began."""
-        with self.log.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(self._log_start, size - TAIL_BYTES))
-            return stream.read().decode(errors="replace")
+        return self._log_end(self._log_start).decode(errors="replace")
+
+
+def _read(read: Callable[[Any], Read], plain: object) -> Read:
+    """What a reply holds. Raises Misbehaved if it is something else."""
+    try:
+        return read(plain)
+    except (MeshfuzzError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Misbehaved(_unreadable(plain)) from error
+
+
+def _text(plain: object) -> str:
+    if not isinstance(plain, str) or len(plain) > NAME_LIMIT:
+        raise TypeError("no name")
+    return plain
+
+
+def _unreadable(reply: object) -> str:
+    # What follows the semicolon is no part of the failure's signature.
+    shown = repr(reply)
+    return f"wrote what is no reply; it begins with {shown[:QUOTED]}"
+
+
+def _identity(folder: Path) -> tuple[int, int, bool] | None:
+    """What changes when a folder is removed, replaced or locked; None if there is none."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IRWXU == stat.S_IRWXU
+
+
+def _size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count >> 20} MiB"
 
 
 def _python_path() -> str:

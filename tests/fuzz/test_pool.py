@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
 from fuzz.pool import ExportFailed, Pool, PoolClosed
+from fuzz.processes import memory_of
 from oracles.explanation import Explanation
 from oracles.localisation import Localisation
 from oracles.outcome import Verdict
@@ -93,15 +95,22 @@ def test_the_worker_after_a_crash_is_a_new_one(pool: Pool) -> None:
 
 def test_a_worker_that_ignores_sigterm_is_a_hang_and_gone(tmp_path: Path) -> None:
     with make_pool(tmp_path, deadline=0.5) as pool:
-        outcome = pool.run(case(does="hang", at="execute"))
-        assert (outcome.verdict, outcome.stage) == (Verdict.HANG, "execute")
+        outcome = pool.run(case(does="hang", at="compile"))
+        assert (outcome.verdict, outcome.stage) == (Verdict.HANG, "compile")
         assert len(alive_with(tmp_path)) == 0
         assert pool.run(case()).verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("does", ["segfault", "kill"])
-def test_a_crash_of_the_reference_is_our_fault(pool: Pool, does: str) -> None:
-    assert pool.run(case(does=does, at="reference")).verdict is Verdict.ENV
+@pytest.mark.parametrize(("does", "at"), [("segfault", "reference"), ("kill", "reference"), ("kill", "execute")])
+def test_a_crash_of_the_reference_or_of_our_executor_is_our_fault(pool: Pool, does: str, at: str) -> None:
+    outcome = pool.run(case(does=does, at=at))
+    assert (outcome.verdict, outcome.stage) == (Verdict.ENV, at)
+    assert outcome.message.startswith("worker died outside the target: SIG")
+
+
+def test_a_crash_of_a_target_that_executes_itself_is_its_fault(tmp_path: Path) -> None:
+    with Pool(TargetConfig("cpu", MESH, mock=False), tmp_path, workers=1, command=COMMAND) as pool:
+        assert pool.run(case(does="kill", at="execute")).verdict is Verdict.CRASH
 
 
 def test_an_exception_in_the_judge_is_our_fault_and_the_worker_lives(pool: Pool, tmp_path: Path) -> None:
@@ -119,12 +128,33 @@ def test_children_of_a_crashed_worker_are_ended(pool: Pool, tmp_path: Path) -> N
     assert alive_with(tmp_path) == []
 
 
-def test_a_worker_that_grew_too_large_is_replaced(tmp_path: Path) -> None:
+def test_a_worker_that_leaked_as_much_as_it_needs_is_replaced(tmp_path: Path) -> None:
+    """128 MiB are leaked in the first case, and with what Python takes are what it needs; the third exceeds twice that.
+
+    A worker that is not the first one starts with its first case.
+    """
     note = tmp_path / "note"
-    with make_pool(tmp_path, memory_limit=128 << 20) as pool:
-        for number in range(2):
+    with make_pool(tmp_path) as pool:
+        for number in range(6):
             assert pool.run(case(does="leak", note=str(note), number=str(number))).verdict is Verdict.PASS
-    assert len({line.split()[0] for line in note.read_text().splitlines()}) == 2
+    runs = Counter(line.split()[0] for line in note.read_text().splitlines())
+    assert list(runs.values()) == [3, 3]
+
+
+def test_a_worker_that_leaves_no_room_for_a_case_is_replaced(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    with make_pool(tmp_path, memory_limit=400 << 20) as pool:
+        for number in range(4):
+            assert pool.run(case(does="leak", note=str(note), number=str(number))).verdict is Verdict.PASS
+    assert list(Counter(line.split()[0] for line in note.read_text().splitlines()).values()) == [2, 2]
+
+
+def test_a_limit_that_leaves_no_room_for_cases_is_refused(tmp_path: Path) -> None:
+    with make_pool(tmp_path):
+        (worker,) = alive_with(tmp_path)
+        limit = memory_of(worker) * 3 // 2
+    with pytest.raises(TargetUnavailable, match=r"holds \d+ MiB before its first case: of a limit of .*--memory"):
+        make_pool(tmp_path, memory_limit=limit).__enter__()
 
 
 def test_a_case_is_exported_by_a_worker(pool: Pool) -> None:
