@@ -324,11 +324,13 @@ class Campaign:
         groups: dict[str, list[Start]] = {}
         for start in self._all(self._start, pending):
             groups.setdefault(start.signature, []).append(start)
-        known = self._known()
+        known = {finding.key: finding for finding in self._known()}
         result = united(
-            self._all(lambda starts: settle(starts, known, self._investigated, self._time_is_up), groups.values())
+            self._all(
+                lambda starts: settle(starts, known.values(), partial(self._investigated, known), self._time_is_up),
+                groups.values(),
+            )
         )
-        before = {finding.key: finding.reduced for finding in known}
         findings = [(finding.first, self._add(finding)) for finding in result.found]
         if not result.complete:
             settled, plans = None, ()
@@ -341,7 +343,7 @@ class Campaign:
         for number, plan in planned.items():
             self._begin(number, plan)
         for key in sorted({finding.key for _, finding in findings}):
-            if self._findings[key].reduced != before.get(key):
+            if key not in known or self._findings[key].reduced != known[key].reduced:
                 self._publish(key)
 
     def _start(self, record: Record) -> Start:
@@ -356,10 +358,10 @@ class Campaign:
             )
         return starting_point(record.number, case, record.outcome, self._engine.run)
 
-    def _investigated(self, start: Start) -> Finding:
+    def _investigated(self, known: Mapping[str, Finding], start: Start) -> Finding:
         with self._busy("reducing"):
             try:
-                return investigate(start, self._engine.run, self._tools.reduce, self._engine.explain)
+                return investigate(start, self._engine.run, self._tools.reduce, self._engine.explain, known)
             except FATAL:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end a campaign of a night

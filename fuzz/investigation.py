@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
 from fuzz.case import Case, CaseError, dump
@@ -81,15 +82,20 @@ def unreduced(start: Start) -> Finding:
     return _finding(start, start.signature, pattern(start.case), State.NEW, start.case, start.outcome)
 
 
-def investigate(start: Start, run: Run, reduce: Reduce, explain: Explain) -> Finding:
+def investigate(
+    start: Start, run: Run, reduce: Reduce, explain: Explain, known: Mapping[str, Finding] = MappingProxyType({})
+) -> Finding:
     """Run the case again, reduce it while the same failure stays, explain what is left, and name the bucket.
 
     A failure that does not repeat becomes a NONDETERMINISTIC finding, not reduced: no smaller case could be trusted.
+    One that is explained as a known finding is, by its key, is another way into that and not reduced either.
     """
     wanted = start.signature
     again = observed(run, start.case)
     if signature(again) != wanted:
         return _unsteady(start, again)
+    if (recognised := _recognised(start, again, explain, known)) is not None:
+        return recognised
     reduction = reduce(start.case, lambda candidate: signature(observed(run, candidate)) == wanted)
     final = observed(run, reduction.case)
     if signature(final) != wanted:
@@ -109,6 +115,24 @@ def investigate(start: Start, run: Run, reduce: Reduce, explain: Explain) -> Fin
         explanation=explanation,
         neighbours=before,
     )
+
+
+def _recognised(start: Start, outcome: Outcome, explain: Explain, known: Mapping[str, Finding]) -> Finding | None:
+    """The failure under the key of a known finding, if it has that before it is reduced.
+
+    Of one op only: of a larger graph it is not certain whose mechanism it is. And only if the known case is the simpler
+    one, because it goes on to speak for the bucket.
+    """
+    if outcome.verdict not in MISMATCHING or len(start.case.nodes) > 1:
+        return None
+    explanation = explain(start.case)
+    key = mechanism(start.case, outcome, explanation)
+    if key not in known or not (explanation.model or outcome.number_format):
+        return None
+    if complexity(start.case) < complexity(known[key].case):
+        return None
+    found = _finding(start, start.signature, pattern(start.case), State.REDUCED, start.case, outcome)
+    return replace(found, key=key, explanation=explanation)
 
 
 def _deeper(case: Case, outcome: Outcome, run: Run, reduce: Reduce) -> tuple[Case, Outcome]:
