@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from fuzz.case import Case, CaseError, MeshfuzzError, from_document, from_plain, to_plain
+from fuzz.case import Case, CaseError, MeshfuzzError, from_document, to_plain
 from fuzz.coverage import features
 from fuzz.document import DocumentError, mapping, parse, read_text, sequence, text, texts
 from fuzz.evidence import Neighbour
@@ -167,10 +167,7 @@ def _about(data: object) -> About:
         **said,
         classes=classes,
         issues=issues,
-        neighbours=tuple(_neighbour(plain, f"about.neighbours[{number}]") for number, plain in enumerate(neighbours)),
+        neighbours=tuple(
+            Neighbour.from_plain(plain, f"about.neighbours[{number}]") for number, plain in enumerate(neighbours)
+        ),
     )
-
-
-def _neighbour(data: object, place: str) -> Neighbour:
-    fields = mapping(data, place, {"why", "case"})
-    return Neighbour(text(fields["why"], f"{place}.why"), from_plain(fields["case"], f"{place}.case"))

@@ -32,7 +32,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _PLAIN_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map"))
 
 
-class DocumentError(Exception):
+class DocumentError(ValueError):
     """A file or data that is not what it should be: what is wrong in one line, without where.
 
     `place` is the part at fault, written like `inputs[0].shape`, or `line:column` where there is no data yet.

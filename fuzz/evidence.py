@@ -5,11 +5,13 @@ and what a case exercises."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fuzz.case import Case, from_plain, to_plain
+from fuzz.document import joined, mapping, text
+from fuzz.plain import read
 from oracles.outcome import Verdict
 
 DIVISORS = (2, 4, 8, 16, 32)  # shards, lanes, tiles
@@ -89,9 +91,9 @@ class Boundary:
         }
 
     @classmethod
-    def from_plain(cls, data: Mapping[str, Any]) -> Boundary:
-        samples = tuple((value, fails) for value, fails in data["samples"])
-        return cls(data["what"], samples, tuple(data.get("neither", ())))
+    def from_plain(cls, data: object, place: str = "") -> Boundary:
+        """Raises DocumentError."""
+        return read(cls, data, place)
 
 
 def _runs_of(values: Sequence[int]) -> str:
@@ -114,8 +116,9 @@ class Control:
         return {"name": self.name, "verdict": str(self.verdict), "detail": self.detail}
 
     @classmethod
-    def from_plain(cls, data: Mapping[str, Any]) -> Control:
-        return cls(data["name"], Verdict(data["verdict"]), data["detail"])
+    def from_plain(cls, data: object, place: str = "") -> Control:
+        """Raises DocumentError."""
+        return read(cls, data, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,10 @@ class Neighbour:
         return {"why": self.why, "case": to_plain(self.case)}
 
     @classmethod
-    def from_plain(cls, data: Mapping[str, Any]) -> Neighbour:
-        return cls(data["why"], from_plain(data["case"]))
+    def from_plain(cls, data: object, place: str = "") -> Neighbour:
+        """Raises DocumentError, CaseError."""
+        fields = mapping(data, place, {"why", "case"})
+        return cls(text(fields["why"], joined(place, "why")), from_plain(fields["case"], joined(place, "case")))
 
 
 class Feature(NamedTuple):

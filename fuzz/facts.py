@@ -166,7 +166,7 @@ def _where(outcome: Outcome, localisation: Localisation | None) -> str:
 def _limits(boundaries: Sequence[Boundary]) -> Iterator[str]:
     """Where the failure begins and ends; then, in one sentence, all that has no part in it."""
     yield from (str(boundary) for boundary in boundaries if boundary.largest_passing is not None)
-    same = [b for b in boundaries if b.largest_passing is None]
+    same = [b for b in boundaries if b.largest_passing is None and b.samples]
     if same:
         ranges = (f"{b.what} ({b.samples[0][0]} to {b.samples[-1][0]})" for b in same)
         yield f"it does not depend on {_listed(ranges)}"

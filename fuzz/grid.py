@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from fuzz.plain import read
 from fuzz.signature import signature
 from oracles.outcome import Outcome, Verdict
 
@@ -41,8 +42,9 @@ class Cell:
         return asdict(self) | {"verdict": str(self.verdict)}
 
     @classmethod
-    def from_plain(cls, data: Mapping[str, Any]) -> Self:
-        return cls(Verdict(data["verdict"]), data["stage"], data["message"], data["says"])
+    def from_plain(cls, data: object) -> Self:
+        """Raises DocumentError."""
+        return read(cls, data)
 
 
 class Kind(StrEnum):

@@ -8,11 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from fuzz.case import Mesh, MeshfuzzError
+from fuzz.case import DTYPES, MeshfuzzError
+from fuzz.document import DocumentError, mapping, shown
+from fuzz.plain import read
 from fuzz.strategies.space import Space
 from oracles.targets.config import TargetConfig
 
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+# Beyond these a setting in a database is no one's wish.
+MAX_WORKERS = 1024
+MAX_DEADLINE = 86400.0  # seconds
+MAX_MEMORY = 1 << 42  # bytes
 
 # What comes with meshfuzz: beside the packages, in a checkout and where it is installed.
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -39,11 +46,25 @@ class Settings:
         return asdict(self) | {"target": self.target.to_plain()}
 
     @classmethod
-    def from_plain(cls, data: dict[str, Any]) -> Self:
-        space = dict(data["space"])
-        space["meshes"] = tuple(Mesh(tuple(m["shape"]), tuple(m["axes"])) for m in space["meshes"])
-        lists = {key: tuple(value) for key, value in space.items() if isinstance(value, list)}
-        return cls(**{**data, "target": TargetConfig.from_plain(data["target"]), "space": Space(**{**space, **lists})})
+    def from_plain(cls, data: object) -> Self:
+        """The settings in a database, which anyone may have written. Raises DocumentError, CaseError."""
+        fields = mapping(data, "settings", {"target"}, cls.__slots__)
+        target = TargetConfig.from_plain(fields["target"], "settings.target")
+        settings = read(cls, {**fields, "target": asdict(target)}, "settings")
+        space = settings.space
+        limits = {
+            "workers": (settings.workers, 1, MAX_WORKERS),
+            "deadline": (settings.deadline, 0, MAX_DEADLINE),
+            "memory_limit": (settings.memory_limit, 1, MAX_MEMORY),
+            "space.memory_limit": (space.memory_limit, 1, MAX_MEMORY),
+            "revisit": (settings.revisit, 0, 1),
+        }
+        for name, (value, least, most) in limits.items():
+            if not least <= value <= most:
+                raise DocumentError(f"{shown(value)} is not between {least} and {most}", f"settings.{name}")
+        if not space.meshes or not space.dtypes or not set(space.dtypes) <= set(DTYPES):
+            raise DocumentError(f"needs meshes, and dtypes of {', '.join(DTYPES)}", "settings.space")
+        return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +77,11 @@ class Budget:
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_plain(cls, data: object) -> Self:
+        """Raises DocumentError."""
+        return read(cls, data, "budget")
 
 
 def parse_seconds(text: str) -> float:

@@ -10,19 +10,25 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from fuzz.case import Case, MeshfuzzError, loads, to_plain
+from fuzz.case import Case, CaseError, MeshfuzzError, loads, to_plain
+from fuzz.confined import ConfinedError, check_entry, check_folder, open_database
+from fuzz.disk import is_of_disk, unwritable, writing
+from fuzz.document import DocumentError, integer, mapping, sequence, shown, text
 from fuzz.evidence import Boundary, Control, Feature, Neighbour
+from fuzz.plain import parse_json, read
 from fuzz.signature import signature
 from fuzz.triage import Pattern, bucket_id
 from oracles.explanation import Explanation
@@ -31,6 +37,8 @@ from oracles.outcome import FAILING, Outcome, Verdict
 
 DATABASE = "campaign.db"
 FORMAT = 5
+# Names in a database must not lead out of the folder: what is read, copied or written follows them.
+_SCRIPT = re.compile(r"repros/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.py")
 SKIPPED = "SKIPPED"  # in place of a verdict: the case was drawn, matched a known bucket's pattern and was not run
 
 _SCHEMA = """
@@ -135,7 +143,7 @@ class Finding:
     @property
     def case(self) -> Case:
         """The reduced case."""
-        return loads(self.reduced, f"finding {self.id}")
+        return _case(self.reduced)
 
     def to_plain(self) -> dict[str, Any]:
         return {
@@ -159,24 +167,62 @@ class Finding:
         }
 
     @classmethod
-    def from_plain(cls, data: dict[str, Any]) -> Finding:
-        return cls(
-            key=data["key"],
-            witnesses=tuple(Witness(name, Pattern.from_plain(plain)) for name, plain in data["witnesses"]),
-            state=State(data["state"]),
-            first=data["first"],
-            original=data["original"],
-            reduced=data["reduced"],
-            outcome=Outcome.from_plain(data["outcome"]),
-            runs=data["runs"],
-            minimal=data["minimal"],
-            scripts=tuple(Script(*fields) for fields in data["scripts"]),
-            localisation=Localisation.from_plain(plain) if (plain := data["localisation"]) else None,
-            explanation=Explanation.from_plain(plain) if (plain := data["explanation"]) else None,
-            boundaries=tuple(Boundary.from_plain(plain) for plain in data["boundaries"]),
-            controls=tuple(Control.from_plain(plain) for plain in data["controls"]),
-            neighbours=tuple(Neighbour.from_plain(plain) for plain in data["neighbours"]),
+    def from_plain(cls, data: object) -> Finding:
+        """A finding that anyone may have written down. Raises DocumentError, CaseError."""
+        given = mapping(data, "", cls.__slots__, ("id",))
+
+        def each(key: str) -> Iterator[tuple[object, str]]:
+            return ((plain, f"{key}[{number}]") for number, plain in enumerate(sequence(given[key], key)))
+
+        found = cls(
+            key=text(given["key"], "key"),
+            witnesses=tuple(_witness(plain, place) for plain, place in each("witnesses")),
+            state=read(_Told, {"state": given["state"]}).state,
+            first=integer(given["first"], "first"),
+            original=text(given["original"], "original"),
+            reduced=text(given["reduced"], "reduced"),
+            outcome=Outcome.from_plain(given["outcome"], "outcome"),
+            runs=integer(given["runs"], "runs"),
+            minimal=bool(given["minimal"]),
+            scripts=tuple(_script(plain, place) for plain, place in each("scripts")),
+            localisation=Localisation.from_plain(plain, "localisation") if (plain := given["localisation"]) else None,
+            explanation=Explanation.from_plain(plain, "explanation") if (plain := given["explanation"]) else None,
+            boundaries=tuple(Boundary.from_plain(plain, place) for plain, place in each("boundaries")),
+            controls=tuple(Control.from_plain(plain, place) for plain, place in each("controls")),
+            neighbours=tuple(Neighbour.from_plain(plain, place) for plain, place in each("neighbours")),
         )
+        _case(found.reduced)  # what asks for the case later may rely on it
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    state: State
+
+
+def _witness(data: object, place: str) -> Witness:
+    items = sequence(data, place)
+    if len(items) != 2:
+        raise DocumentError("expected a signature and a pattern", place)
+    return Witness(text(items[0], place), Pattern.from_plain(items[1], place))
+
+
+def _script(data: object, place: str) -> Script:
+    form, path, proven, detail = read(_PlainScript, {"fields": data}, place).fields
+    if path and not _SCRIPT.fullmatch(path):
+        raise DocumentError(f"{shown(path)} is no script in the campaign's folder", place)
+    return Script(form, path, proven, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainScript:
+    fields: tuple[str, str, bool, str]
+
+
+@lru_cache(maxsize=1024)
+def _case(content: str) -> Case:
+    """Parsing takes milliseconds, and a finding is asked for its case often."""
+    return loads(content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,20 +236,27 @@ class Record:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the folder for one campaign. Raises FolderBusy. The kernel frees the lock however the process ends."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "campaign.lock").open("a+") as stream:
+    """Hold the folder for one campaign. The kernel frees the lock however the process ends.
+
+    Raises FolderBusy, FolderUnwritable, ConfinedError.
+    """
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    check_entry(directory / "campaign.lock")
+    with writing(directory):
+        stream = (directory / "campaign.lock").open("a+b", buffering=0)
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             stream.seek(0)
-            owner = stream.read().strip() or "unknown"
+            owner = stream.read().decode(errors="replace").strip() or "unknown"
             raise FolderBusy(
                 f"a campaign runs in {directory} (process {owner}): wait for it or choose another --dir"
             ) from error
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
+        with writing(directory):
+            stream.truncate(0)
+            stream.write(f"{os.getpid()}\n".encode())
         yield
 
 
@@ -219,20 +272,29 @@ class Store:
     def create(cls, directory: Path, settings: dict[str, Any]) -> Self:
         """Start an empty campaign. Raises StoreError if the folder holds one."""
         path = directory / DATABASE
+        if directory.exists():
+            check_folder(directory)
         if path.exists():
             raise StoreError(f"{directory} holds a campaign: go on with --resume or choose another --dir")
+        with writing(directory):
+            cls._begin(directory, settings)
+        return cls.open(directory)
+
+    @staticmethod
+    def _begin(directory: Path, settings: dict[str, Any]) -> None:
         (directory / "cases").mkdir(parents=True, exist_ok=True)
         # Written beside and renamed: a kill in between must not leave a database without its settings.
         unfinished = directory / f"{DATABASE}.new"
         unfinished.unlink(missing_ok=True)
         database = sqlite3.connect(unfinished)
+        # Before its name is known, so that no journal of another kind is ever beside it, see `fuzz.confined`.
+        database.execute("PRAGMA journal_mode = WAL")
         database.executescript(_SCHEMA)
         rows = {"format": FORMAT, "settings": settings}
         database.executemany("INSERT INTO campaign VALUES (?, ?)", [(k, json.dumps(v)) for k, v in rows.items()])
         database.commit()
         database.close()
-        unfinished.rename(path)
-        return cls.open(directory)
+        unfinished.rename(directory / DATABASE)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -240,19 +302,30 @@ class Store:
         path = directory / DATABASE
         if not path.is_file():
             raise StoreError(f"{directory} holds no campaign: start one with meshfuzz run")
+        check_folder(directory)
         try:
-            database = sqlite3.connect(path, check_same_thread=False, timeout=30)
+            database = open_database(path, _SCHEMA)
             # WAL with NORMAL: a commit survives the death of the process at any moment; only a power cut can take the
             # last ones back, and costs no fsync per case.
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             store = cls(directory, database)
             found = store._setting("format")
+        except ConfinedError as error:
+            raise StoreError(str(error)) from error
         except sqlite3.DatabaseError as error:
+            if is_of_disk(error):
+                raise unwritable(directory, error) from error
             raise StoreError(f"{path} cannot be read ({error}): choose another --dir") from error
         if found != FORMAT:
             raise StoreError(f"{path} has format {found}, this version reads {FORMAT}: choose another --dir")
         return store
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction. Raises FolderUnwritable; then nothing of it was written."""
+        with writing(self.directory), self._lock, self._database:
+            yield
 
     def __enter__(self) -> Self:
         return self
@@ -261,23 +334,25 @@ class Store:
         self._database.close()
 
     def _setting(self, name: str) -> Any:
-        row = self._database.execute("SELECT value FROM campaign WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        rows = self._query("SELECT value FROM campaign WHERE name = ?", (name,))
+        with self._reading(name):
+            return parse_json(rows[0][0]) if rows else None
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the campaign was started with."""
-        settings: dict[str, Any] = self._setting("settings")
-        return settings
+        with self._reading("settings"):
+            return dict(mapping(self._setting("settings"), "", None))
 
     @property
     def elapsed(self) -> float:
         """Seconds that the campaign took, all its runs together; one that was killed counts nothing."""
-        return float(self._setting("elapsed") or 0.0)
+        with self._reading("elapsed"):
+            return read(_Elapsed, {"seconds": self._setting("elapsed") or 0.0}).seconds
 
     def spent(self, seconds: float) -> None:
         """Count the time of a run."""
-        with self._lock, self._database:
+        with self._writing():
             row = ("elapsed", json.dumps(self.elapsed + seconds))
             self._database.execute("INSERT OR REPLACE INTO campaign VALUES (?, ?)", row)
 
@@ -287,7 +362,8 @@ class Store:
         """Put a case on disk before it runs; `record` removes the file."""
         path = self._running_path(number)
         # JSON is YAML too, and takes a fiftieth of the time.
-        path.write_text(json.dumps(to_plain(case), indent=1), encoding="utf-8")
+        with writing(self.directory):
+            path.write_text(json.dumps(to_plain(case), indent=1), encoding="utf-8")
         return path
 
     def _running_path(self, number: int) -> Path:
@@ -322,7 +398,7 @@ class Store:
             json.dumps(outcome.stages) if outcome.stages else None,
             json.dumps(outcome.to_plain()) if kept else None,
         )
-        with self._lock, self._database:
+        with self._writing():
             self._database.execute(
                 "INSERT INTO cases"
                 " (number, digest, verdict, stage, signature, message, seconds, patterns, stages, outcome)"
@@ -334,10 +410,11 @@ class Store:
                 " SET cases = cases + 1, failing = failing + excluded.failing",
                 [(*feature, outcome.verdict.failing) for feature in features],
             )
-        self._running_path(number).unlink(missing_ok=True)
+        with writing(self.directory):
+            self._running_path(number).unlink(missing_ok=True)
 
     def _record_skipped(self, number: int, digest: str, patterns: tuple[str, ...]) -> None:
-        with self._lock, self._database:
+        with self._writing():
             self._database.execute(
                 "INSERT INTO cases (number, digest, verdict, stage, signature, message, seconds, patterns)"
                 " VALUES (?, ?, ?, '', '', '', 0, ?)",
@@ -355,56 +432,65 @@ class Store:
             f" WHERE bucket IS NULL AND verdict IN ({_FAILING}) AND number < ? ORDER BY number",
             (before,),
         )
-        return [Record(number, digest, Outcome.from_plain(json.loads(text))) for number, digest, text in rows]
+        with self._reading("cases"):
+            return [
+                Record(number, text(digest, ""), Outcome.from_plain(parse_json(body))) for number, digest, body in rows
+            ]
 
     def counts(self) -> Counter[str]:
         """Cases per verdict, skipped ones included."""
-        return Counter(dict(self._query("SELECT verdict, count(*) FROM cases GROUP BY verdict")))
+        rows = self._rows(_Count, "SELECT verdict, count(*) FROM cases GROUP BY verdict")
+        return Counter({row.name: row.count for row in rows})
 
     def messages(self, verdict: Verdict) -> list[tuple[str, int]]:
         """What cases of a verdict said, most frequent first: (first full message, cases)."""
-        return self._query(
+        rows = self._rows(
+            _Count,
             "SELECT min(message), count(*) FROM cases WHERE verdict = ? GROUP BY signature ORDER BY 2 DESC, 1",
             (str(verdict),),
         )
+        return [(row.name, row.count) for row in rows]
 
     def stages(self) -> dict[str, Counter[str]]:
         """Per executed stage, in the order of the compile: right, wrong, or not judged and why -> cases."""
         told: dict[str, Counter[str]] = {}
-        for (text,) in self._query("SELECT stages FROM cases WHERE stages IS NOT NULL ORDER BY number"):
-            for stage, said in json.loads(text).items():
+        for (body,) in self._query("SELECT stages FROM cases WHERE stages IS NOT NULL ORDER BY number"):
+            with self._reading("cases"):
+                stages = read(_Stages, {"stages": parse_json(body)}).stages
+            for stage, said in stages.items():
                 told.setdefault(stage, Counter())[said] += 1
         return told
 
     def coverage(self) -> dict[Feature, tuple[int, int]]:
         """What was exercised -> cases that did, and how many of them failed."""
-        rows = self._query("SELECT * FROM coverage ORDER BY op, dtype, sharding, boundary")
-        return {Feature(*fields): (cases, failing) for *fields, cases, failing in rows}
+        rows = self._rows(_Covered, "SELECT * FROM coverage ORDER BY op, dtype, sharding, boundary")
+        return {Feature(each.op, each.dtype, each.sharding, each.boundary): (each.cases, each.failing) for each in rows}
 
     def verdict(self, number: int) -> str:
         """Of one recorded case; empty if it is not."""
-        rows = self._query("SELECT verdict FROM cases WHERE number = ?", (number,))
-        return rows[0][0] if rows else ""
+        return self._word("SELECT verdict FROM cases WHERE number = ?", number)
 
     def bucket(self, number: int) -> str:
         """Key of the finding that one recorded case is counted in; empty if it is in none."""
-        rows = self._query("SELECT coalesce(bucket, '') FROM cases WHERE number = ?", (number,))
-        return rows[0][0] if rows else ""
+        return self._word("SELECT coalesce(bucket, '') FROM cases WHERE number = ?", number)
 
     def tried(self, first: int, end: int) -> Counter[tuple[str, bool]]:
         """Of the cases from `first` to before `end` that ran: how many had the pattern of a finding, by its id and
         whether they failed."""
-        rows = self._query(
+        rows = self._rows(
+            _Tried,
             "SELECT patterns, verdict FROM cases WHERE patterns != '' AND verdict != ? AND number >= ? AND number < ?",
             (SKIPPED, first, end),
         )
-        return Counter((name, Verdict(verdict).failing) for patterns, verdict in rows for name in patterns.split())
+        return Counter((name, row.verdict.failing) for row in rows for name in row.patterns.split())
 
     # --- rounds -------------------------------------------------------------------------------------------------------
 
     def rounds(self) -> dict[int, dict[str, Any]]:
         """The rounds that are planned and not settled, with their plans."""
-        return {number: json.loads(plan) for number, plan in self._query("SELECT * FROM rounds ORDER BY number")}
+        with self._reading("rounds"):
+            rows = self._query("SELECT * FROM rounds ORDER BY number")
+            return {number: dict(mapping(parse_json(plan), "", None)) for number, plan in rows}
 
     def settle(
         self,
@@ -418,7 +504,7 @@ class Store:
 
         `settled`: the round that is done with it. `plans`: of the rounds that can begin now.
         """
-        with self._lock, self._database:
+        with self._writing():
             for number, finding in findings:
                 self._put(finding)
                 self._database.execute("UPDATE cases SET bucket = ? WHERE number = ?", (finding.key, number))
@@ -433,7 +519,7 @@ class Store:
 
     def put_finding(self, finding: Finding) -> None:
         """Write a finding, new or known."""
-        with self._lock, self._database:
+        with self._writing():
             self._put(finding)
 
     def _put(self, finding: Finding) -> None:
@@ -443,7 +529,7 @@ class Store:
     def reopen(self) -> None:
         """Take back the findings that were not reduced; their cases wait for investigation again."""
         unreduced = [(finding.key,) for finding in self.findings() if finding.state is State.NEW]
-        with self._lock, self._database:
+        with self._writing():
             self._database.executemany("UPDATE cases SET bucket = NULL, absorbed = 0 WHERE bucket = ?", unreduced)
             self._database.executemany("DELETE FROM findings WHERE key = ?", unreduced)
 
@@ -452,7 +538,8 @@ class Store:
         rows = self._query(
             "SELECT body, (SELECT count(*) FROM cases WHERE bucket = key) FROM findings ORDER BY first, key"
         )
-        return [replace(Finding.from_plain(json.loads(body)), count=count) for body, count in rows]
+        with self._reading("findings"):
+            return [replace(Finding.from_plain(parse_json(body)), count=count) for body, count in rows]
 
     def finding(self, name: str) -> Finding:
         """The finding whose id starts with `name`. Raises StoreError."""
@@ -462,9 +549,70 @@ class Store:
             raise StoreError(f"{problem} {name!r} in {self.directory}: meshfuzz show lists them")
         return found[0]
 
-    def _query(self, text: str, values: tuple[object, ...] = ()) -> list[Any]:
-        with self._lock:
-            return self._database.execute(text, values).fetchall()
+    def _query(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
+        try:
+            with self._lock:
+                return self._database.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.directory / DATABASE} cannot be read ({error}): choose another --dir") from error
+
+    def _rows(self, kind: type[Row], statement: str, values: tuple[object, ...] = ()) -> list[Row]:
+        """Rows with a column per field of a class, checked: SQLite stores any type in any column."""
+        names = [field.name for field in fields(kind)]
+        with self._reading("cases"):
+            return [read(kind, dict(zip(names, row, strict=True))) for row in self._query(statement, values)]
+
+    def _word(self, statement: str, number: int) -> str:
+        """The only text that a statement finds; empty if there is none."""
+        rows = self._query(statement, (number,))
+        with self._reading("cases"):
+            return text(rows[0][0], "") if rows else ""
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Says where it stands if what the database holds is not what we write."""
+        try:
+            yield
+        except (DocumentError, CaseError) as error:
+            where = f" {error.place}" if error.place and isinstance(error, DocumentError) else ""
+            raise StoreError(
+                f"{self.directory / DATABASE}: {what}{where}: {error}: not written by this version"
+            ) from error
+
+
+Row = TypeVar("Row", "_Count", "_Covered", "_Tried")
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Covered:
+    op: str
+    dtype: str
+    sharding: str
+    boundary: int
+    cases: int
+    failing: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    patterns: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Stages:
+    stages: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Elapsed:
+    seconds: float
 
 
 _FAILING = ", ".join(f"'{verdict}'" for verdict in sorted(FAILING))

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fuzz.case import Case, Node, Output, Sharding, is_uneven
+from fuzz.document import DocumentError
+from fuzz.plain import read
 from oracles.outcome import MISMATCHING, Outcome
 
 ANY = "any"
@@ -79,12 +81,22 @@ class Pattern:
         ]
 
     @classmethod
-    def from_plain(cls, data: Sequence[Sequence[Any]]) -> Pattern:
+    def from_plain(cls, data: object, place: str = "") -> Pattern:
+        """Raises DocumentError."""
         nodes = []
-        for op, roles in data:
+        for number, (op, roles) in enumerate(read(_PlainPattern, {"nodes": data}, place).nodes):
+            if not roles:
+                raise DocumentError("an op without a result", f"{place}[{number}]")
             *operands, result = (Role(placement, uneven) for placement, uneven in roles)
             nodes.append(NodePattern(op, tuple(operands), result))
         return cls(tuple(nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainPattern:
+    """Per op its name, and placement and evenness of its operands and its result."""
+
+    nodes: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...]
 
 
 ANY_CASE = Pattern()
@@ -127,17 +139,26 @@ def _placement(node: Node, sharding: Sharding) -> str:
 
 def matches(wanted: Pattern, case: Case) -> bool:
     """Whether the case contains the pattern's ops, each at least as sharded. Connections are not compared."""
-    return _assign(wanted.nodes, list(pattern(case).nodes))
+    return _assign(wanted.nodes, pattern(case).nodes)
 
 
-def _assign(wanted: Sequence[NodePattern], available: list[NodePattern]) -> bool:
-    """Whether every wanted node can have a node of its own."""
-    if not wanted:
-        return True
-    for position, node in enumerate(available):
-        if wanted[0].covers(node) and _assign(wanted[1:], available[:position] + available[position + 1 :]):
-            return True
-    return False
+def _assign(wanted: Sequence[NodePattern], available: Sequence[NodePattern]) -> bool:
+    """Whether every wanted node can have a node of its own.
+
+    By augmenting paths (Kuhn): trying all assignments takes for ever on a pattern of many equal nodes.
+    """
+    taken: dict[int, int] = {}  # available -> wanted
+
+    def finds(number: int, tried: set[int]) -> bool:
+        for position, node in enumerate(available):
+            if position not in tried and wanted[number].covers(node):
+                tried.add(position)
+                if position not in taken or finds(taken[position], tried):
+                    taken[position] = number
+                    return True
+        return False
+
+    return len(wanted) <= len(available) and all(finds(number, set()) for number in range(len(wanted)))
 
 
 def bucket_id(key: str) -> str:

@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fuzz.case import MAX_DEVICES, MAX_RANK
+from fuzz.document import DocumentError, joined, shown
+from fuzz.plain import read
+
 FRESH = 3  # inputs other than the case's, whose outputs a fault model must predict before it is believed
 RIGHT_CELL = "."
+MAX_CAUSES = 1024  # of one output
+MAX_DRAWN = 1 << 20  # elements of an output with cells
 # Fault models in which parts of a tensor are put together wrongly: the op has no part in it.
 RESHARDINGS = frozenset(
     {
@@ -76,13 +82,30 @@ class Explanation:
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, data: Mapping[str, Any]) -> Explanation:
-        return cls(**{**data, "decoded": tuple(_decoded(plain) for plain in data["decoded"])})
+    def from_plain(cls, data: object, place: str = "") -> Explanation:
+        """Raises DocumentError."""
+        explanation = read(cls, data, place)
+        for number, decoded in enumerate(explanation.decoded):
+            _check_decoded(decoded, joined(place, f"decoded[{number}]"))
+        return explanation
 
 
-def _decoded(data: Mapping[str, Any]) -> Decoded:
-    elements = tuple(Element(**{**plain, "at": tuple(plain["at"])}) for plain in data["elements"])
-    parts = tuple(
-        Part(plain["device"], tuple(plain["start"]), tuple(plain["shape"]), plain["cells"]) for plain in data["parts"]
-    )
-    return Decoded(**{**data, "shape": tuple(data["shape"]), "elements": elements, "parts": parts})
+def _check_decoded(decoded: Decoded, place: str) -> None:
+    """What a picture is drawn from must be consistent, and no larger than it can be. Raises DocumentError."""
+    rank, drawn = len(decoded.shape), any(part.cells for part in decoded.parts)
+    if rank > MAX_RANK or any(size < 0 for size in decoded.shape) or len(decoded.causes) > MAX_CAUSES:
+        raise DocumentError(f"no output has shape {shown(list(decoded.shape))}", joined(place, "shape"))
+    if drawn and math.prod(decoded.shape) > MAX_DRAWN:
+        raise DocumentError("an output that is too large for a picture", joined(place, "shape"))
+    letters = {RIGHT_CELL, *(chr(ord("a") + number) for number in range(len(decoded.causes)))}
+    for number, part in enumerate(decoded.parts):
+        inside = len(part.start) == len(part.shape) == rank and all(
+            start >= 0 and size >= 0 and start + size <= whole
+            for start, size, whole in zip(part.start, part.shape, decoded.shape, strict=True)
+        )
+        told = len(part.cells) in (0, math.prod(part.shape)) and set(part.cells) <= letters
+        if not inside or not told or not 0 <= part.device < MAX_DEVICES:
+            raise DocumentError("a part that is no part of the output", joined(place, f"parts[{number}]"))
+    for number, element in enumerate(decoded.elements):
+        if len(element.at) != rank or not 0 <= element.device < MAX_DEVICES:
+            raise DocumentError("an element that is none of the output", joined(place, f"elements[{number}]"))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fuzz.plain import read
 from oracles.outcome import Verdict
 from oracles.quotation import Quote, changed, named
 from oracles.stages.passes import Dump, PassLog
@@ -32,9 +33,9 @@ class Localisation:
         return asdict(self) | {"verdict": str(self.verdict)}
 
     @classmethod
-    def from_plain(cls, data: dict[str, Any]) -> Localisation:
-        quote = Quote.from_plain(data["quote"])
-        return cls(**{**data, "verdict": Verdict(data["verdict"]), "passes": tuple(data["passes"]), "quote": quote})
+    def from_plain(cls, data: object, place: str = "") -> Localisation:
+        """Raises DocumentError."""
+        return read(cls, data, place)
 
     def __str__(self) -> str:
         if self.unknown:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from fuzz.plain import read
+
 
 class Verdict(StrEnum):
     PASS = "PASS"
@@ -88,9 +90,6 @@ class Outcome:
         return asdict(self) | {"verdict": str(self.verdict)}
 
     @classmethod
-    def from_plain(cls, data: dict[str, Any]) -> Outcome:
-        mismatches = tuple(
-            Mismatch(**{**m, "samples": tuple(tuple(s) for s in m["samples"])}) for m in data.get("mismatches", ())
-        )
-        names = {key: tuple(data.get(key, ())) for key in ("operations", "became")}
-        return cls(**{**data, **names, "verdict": Verdict(data["verdict"]), "mismatches": mismatches})
+    def from_plain(cls, data: object, place: str = "") -> Outcome:
+        """Raises DocumentError."""
+        return read(cls, data, place)

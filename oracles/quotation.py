@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
+from fuzz.plain import read
+
 LINES = 6  # a quote has this many at most, on each side
 WIDTH = 200  # characters of a line
 
@@ -58,8 +60,9 @@ class Quote:
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, data: dict[str, Any]) -> Quote:
-        return cls(tuple(data["wrote"]), tuple(data["replaced"]), data["stands"])
+    def from_plain(cls, data: object, place: str = "") -> Quote:
+        """Raises DocumentError."""
+        return read(cls, data, place)
 
 
 def changed(before: str, after: str, finished: str = "") -> Quote:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fuzz.case import Mesh, MeshfuzzError
+from fuzz.document import DocumentError, joined, shown
+from fuzz.plain import read
 
 KINDS = ("cpu", "torchxla", "tt", "plugin")
 
@@ -42,16 +44,12 @@ class TargetConfig:
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, data: dict[str, Any]) -> TargetConfig:
-        mesh = data["topology"]
-        return cls(
-            data["kind"],
-            Mesh(tuple(mesh["shape"]), tuple(mesh["axes"])),
-            data.get("plugin"),
-            bool(data.get("mock")),
-            bool(data.get("verbose")),
-            data.get("inject", ""),
-        )
+    def from_plain(cls, data: object, place: str = "") -> TargetConfig:
+        """Raises DocumentError."""
+        config = read(cls, data, place)
+        if config.kind not in KINDS:
+            raise DocumentError(f"unknown kind {shown(config.kind)}: use {', '.join(KINDS)}", joined(place, "kind"))
+        return config
 
     def __str__(self) -> str:
         name = f"plugin:{self.plugin}" if self.kind == "plugin" else self.kind
