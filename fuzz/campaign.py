@@ -10,7 +10,6 @@ workers, and a campaign that was killed goes on as if it had not been.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 import traceback
@@ -26,6 +25,7 @@ from typing import Any, TypeVar
 from fuzz.account import EXPLAINED, Snapshot, Summary
 from fuzz.case import Case, dump
 from fuzz.corpus import Entry
+from fuzz.disk import FolderUnwritable, clear, writing
 from fuzz.elsewhere import Elsewhere, other_targets
 from fuzz.engine import Engine, OneMachine, Plan, Sample, Trial, exercised
 from fuzz.examination import examined
@@ -49,7 +49,7 @@ INVESTIGATE, PUBLISH, RUN = range(3)
 
 TIME_IS_UP = "the time is up"
 # What ends a campaign: nothing can run, or nothing can be written down.
-FATAL = (PoolClosed, TargetUnavailable, StoreError, OSError)
+FATAL = (PoolClosed, TargetUnavailable, StoreError, FolderUnwritable, OSError)
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -93,10 +93,10 @@ def run_campaign(
 
     The corpus runs first: what fails in it as it is known to is no news, and is not investigated.
 
-    Raises FolderBusy, StoreError, and TargetUnavailable if no worker ever starts.
+    Raises FolderBusy, FolderUnwritable, StoreError, and TargetUnavailable if no worker ever starts.
     """
     with locked(directory):
-        shutil.rmtree(directory / "tmp", ignore_errors=True)  # of a driver that was killed; ours alone under the lock
+        clear(directory)  # of a driver that was killed; ours alone under the lock
         plain = {"settings": settings.to_plain(), "budget": budget.to_plain()}
         store = Store.open(directory) if resume else Store.create(directory, plain)
         engine = OneMachine(settings, directory, tools.sample, tools.command, store.running)
@@ -421,7 +421,8 @@ class Campaign:
         if finding.state in (State.NEW, State.KNOWN):
             return finding
         path = self._store.directory / "cases" / f"{finding.id}.yaml"
-        path.write_text(dump(finding.case), encoding="utf-8")
+        with writing(self._store.directory):
+            path.write_text(dump(finding.case), encoding="utf-8")
         if finding.state is not State.REDUCED:
             return finding
         with self._busy("proving"):

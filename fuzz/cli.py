@@ -50,16 +50,19 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit with its code; every expected failure is one line on stderr."""
+    from fuzz.disk import FolderUnwritable
     from fuzz.store import FolderBusy
 
     try:
         code = cli.main(arguments, prog_name="meshfuzz", standalone_mode=False)
     except click.ClickException as error:
         code = _fail(error.format_message(), USAGE)
-    except (TargetUnavailable, FolderBusy) as error:
+    except (TargetUnavailable, FolderBusy, FolderUnwritable) as error:
         code = _fail(str(error), ENVIRONMENT)
     except MeshfuzzError as error:
         code = _fail(str(error), USAGE)
+    except OSError as error:  # a disk that is full, a file that may not be read: the machine, not the compiler
+        code = _fail(str(error), ENVIRONMENT)
     except (KeyboardInterrupt, click.Abort):
         code = _fail("interrupted", INTERRUPTED)
     sys.exit(code)

@@ -18,10 +18,32 @@ from fuzz.processes import kill_marked
 # Bytes and files. A compile leaves kilobytes, and its stages are gone before the next one.
 NEEDED = 32 << 20
 NEEDED_FILES = 64
+_SQLITE_CODES = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+)
 
 
 class FolderUnwritable(MeshfuzzError):
     """The campaign's folder cannot be written. What was recorded is there, and the campaign can go on later."""
+
+
+def is_of_disk(error: Exception) -> bool:
+    """Whether it says that something cannot be written here and now."""
+    if isinstance(error, sqlite3.Error):
+        code: int = getattr(error, "sqlite_errorcode", 0)
+        return code & 0xFF in _SQLITE_CODES  # the rest says more about the same
+    return isinstance(error, OSError)
+
+
+def unwritable(directory: Path, error: Exception) -> FolderUnwritable:
+    """What to raise for it."""
+    cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return FolderUnwritable(f"{directory} cannot be written: {cause}; once it can, meshfuzz run --resume goes on")
 
 
 @contextmanager
@@ -29,11 +51,10 @@ def writing(directory: Path) -> Iterator[None]:
     """Name the folder in what goes wrong while something is written to it. Raises FolderUnwritable."""
     try:
         yield
-    except (OSError, sqlite3.OperationalError) as error:
-        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise FolderUnwritable(
-            f"{directory} cannot be written: {cause}; once it can, meshfuzz run --resume goes on"
-        ) from error
+    except (OSError, sqlite3.Error) as error:
+        if not is_of_disk(error):
+            raise
+        raise unwritable(directory, error) from error
 
 
 def short_of_space(directory: Path) -> bool:
