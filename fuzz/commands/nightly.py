@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fuzz.commands.options import dir_option
+from fuzz.commands.options import confirmed, dir_option, stored
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, write_text
 from fuzz.commands.run import interrupt, settings_of
-from fuzz.settings import Budget, Settings
+from fuzz.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +32,13 @@ REVISIT = 0.1  # as `meshfuzz run` has it
     type=click.Path(dir_okay=False, path_type=Path),
     help="What a night does; docs/nightly/nightly.yaml explains every key.",
 )
+@click.option(
+    "--plugin",
+    metavar="PATH",
+    help="The plugin that the configuration names, if it names one: files do not say what runs here.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what the night came to as JSON.")
-def nightly(path: Path, as_json: bool) -> int:
+def nightly(path: Path, plugin: str | None, as_json: bool) -> int:
     """Run tonight's campaign, and write its report into a folder of its own.
 
     The corpus and what earlier nights found run first; what does not fail any more is verified in fresh processes.
@@ -50,6 +55,7 @@ def nightly(path: Path, as_json: bool) -> int:
 
     config = load_config(path)
     settings = _settings(config)
+    confirmed(settings.target, plugin)
     signal.signal(signal.SIGTERM, interrupt)
     ended = run_night(
         config,
@@ -144,7 +150,7 @@ def report(directory: Path, output: Path | None) -> int:
 
     output = output or directory / "report.html"
     with Store.open(directory) as store:
-        settings, budget = Settings.from_plain(store.settings["settings"]), Budget(**store.settings["budget"])
+        settings, budget = stored(store)
         write_text(campaign_page(store, settings, budget, refuse), output)
     click.echo(output)
     return NOTHING_NEW

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fuzz.case import Case, CaseError, Mesh, load
-from fuzz.settings import CORPUS, Settings, UsageError
+from fuzz.confined import check_folder
+from fuzz.document import DocumentError, shown
+from fuzz.settings import CORPUS, Budget, Settings, UsageError
 from oracles.targets.config import TargetConfig
 
 if TYPE_CHECKING:
-    from fuzz.store import Finding
+    from fuzz.store import Finding, Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,7 +43,10 @@ target_options = _options(
         "as many as the largest --mesh.",
     ),
     click.option(
-        "--plugin", metavar="PATH", help="Shared object to load as the target's plugin; default: the installed one."
+        "--plugin",
+        metavar="PATH",
+        help="Shared object to load as the target's plugin; default: the installed one. What a campaign's folder or a "
+        "configuration names is loaded only if it is named here, too.",
     ),
     click.option(
         "--deadline",
@@ -92,6 +97,8 @@ def subject_of(
 
     Raises CaseError, StoreError and what `target_config` raises.
     """
+    if directory.exists():
+        check_folder(directory)
     if Path(text).is_file():
         case = load(Path(text))
         return case, target_config(target, mock, plugin, (case.mesh,)), None
@@ -101,5 +108,31 @@ def subject_of(
         raise CaseError(f"{text}: no such file")
     with Store.open(directory) as store:
         finding = store.finding(text)
-        config = Settings.from_plain(store.settings["settings"]).target
-    return finding.case, config, finding
+        settings, _ = stored(store)
+    return finding.case, confirmed(settings.target, plugin), finding
+
+
+def stored(store: Store) -> tuple[Settings, Budget]:
+    """What the campaign of a folder was started with. Raises StoreError."""
+    from fuzz.store import StoreError
+
+    plain = store.settings
+    try:
+        return Settings.from_plain(plain.get("settings")), Budget.from_plain(plain.get("budget", {}))
+    except (DocumentError, CaseError) as error:
+        raise StoreError(f"{store.directory} holds no campaign of this version: {error.place}: {error}") from error
+
+
+def confirmed(config: TargetConfig, plugin: str | None) -> TargetConfig:
+    """The target that a file names, if the command line names the same plugin: one is code, and files come from anyone.
+
+    Raises UsageError.
+    """
+    if config.plugin is None:
+        return config
+    if plugin is None or Path(plugin).resolve() != Path(config.plugin).resolve():
+        raise UsageError(
+            f"the plugin {shown(config.plugin)} is named in a file, and would run here: "
+            "if you trust it, name it with --plugin too"
+        )
+    return config

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,9 +15,17 @@ import click
 from click.core import ParameterSource
 
 from fuzz.case import DTYPES, Mesh
-from fuzz.commands.options import corpus_option, dir_option, target_config, target_options
+from fuzz.commands.options import (
+    confirmed,
+    corpus_option,
+    dir_option,
+    stored,
+    target_config,
+    target_options,
+)
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text
-from fuzz.settings import Budget, Settings, UsageError, parse_bytes, parse_seconds
+from fuzz.document import shown
+from fuzz.settings import CORPUS, Budget, Settings, UsageError, parse_bytes, parse_seconds
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 DEFAULT_TIME = "15m"
@@ -195,14 +204,21 @@ def _resumed(context: click.Context, directory: Path, budget: Budget) -> tuple[S
     """The settings of the folder's campaign, and its budget unless a new one is given."""
     from fuzz.store import Store
 
-    own = ("target", "mock", "plugin", "deadline", "meshes", "seed", "ops", "dtypes", "memory", "revisit", "inject")
-    for name in (*own, "folder", "no_corpus"):
+    own = ("target", "mock", "deadline", "meshes", "seed", "ops", "dtypes", "memory", "revisit", "inject")
+    for name in (*own, "no_corpus"):
         if _given(context, name):
-            option = {"meshes": "mesh", "dtypes": "dtype", "folder": "corpus", "no_corpus": "no-corpus"}.get(name, name)
+            option = {"meshes": "mesh", "dtypes": "dtype", "no_corpus": "no-corpus"}.get(name, name)
             raise UsageError(f"--{option} cannot change with --resume: leave it out or start in another --dir")
     with Store.open(directory) as store:
-        plain = store.settings
-    return Settings.from_plain(plain["settings"]), Budget(**plain["budget"]) if budget == Budget() else budget
+        settings, before = stored(store)
+    confirmed(settings.target, context.params["plugin"])
+    # A database says what ran, not what this machine can take, nor which of its files to read.
+    settings = replace(settings, workers=min(settings.workers, max(2, os.cpu_count() or 1)))
+    if _given(context, "folder"):
+        settings = replace(settings, corpus=str(context.params["folder"].resolve()))
+    elif settings.corpus and Path(settings.corpus) != CORPUS.resolve():
+        raise UsageError(f"the campaign's corpus was {shown(settings.corpus)}: say with --corpus where it is here")
+    return settings, before if budget == Budget() else budget
 
 
 def _given(context: click.Context, name: str) -> bool:

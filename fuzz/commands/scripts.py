@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from fuzz.commands.options import dir_option, subject_of, target_options
+from fuzz.commands.options import confirmed, dir_option, stored, subject_of, target_options
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, write_text
-from fuzz.settings import Budget, Settings, UsageError
+from fuzz.settings import UsageError
 from oracles.outcome import MISMATCHING
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def emit(case: str | None, form: str, everything: bool, directory: Path, output:
     if output is not None and output.exists() and output.is_dir() != everything:
         raise UsageError(f"{output} is {'no' if everything else 'a'} folder: choose another --output")
     if case is None:
-        return _emit_all(directory, output or directory / REPORT, choices["deadline"])
+        return _emit_all(directory, output or directory / REPORT, choices["deadline"], choices["plugin"])
     subject, config, finding = subject_of(case, directory, **choices)
     from fuzz.pool import Pool
     from fuzz.publish import finding_script, script
@@ -66,7 +67,7 @@ def emit(case: str | None, form: str, everything: bool, directory: Path, output:
     return NOTHING_NEW
 
 
-def _emit_all(directory: Path, output: Path, deadline: float) -> int:
+def _emit_all(directory: Path, output: Path, deadline: float, plugin: str | None) -> int:
     from fuzz.folder import LazyPool, write_folder
     from fuzz.report.html import Campaign
     from fuzz.report.progress import counted
@@ -74,11 +75,11 @@ def _emit_all(directory: Path, output: Path, deadline: float) -> int:
     from fuzz.store import Store
 
     with Store.open(directory) as store:
-        plain = store.settings
-        settings = Settings.from_plain(plain["settings"])
-        campaign = Campaign(store.findings(), settings, Budget(**plain["budget"]), store.counts())
+        settings, budget = stored(store)
+        campaign = Campaign(store.findings(), settings, budget, store.counts())
+    config = confirmed(settings.target, plugin)
     missing = []
-    with LazyPool(settings.target, directory, deadline) as pool:
+    with LazyPool(config, directory, deadline) as pool:
         written = write_folder(campaign, directory, output, pool.export)
         for finding, pieces in counted(written, len(campaign.findings), lambda item: item[0].id):
             missing += [f"{finding.id}: {p.name} not written: {p.problem}" for p in pieces if p.problem]
@@ -91,15 +92,20 @@ def _emit_all(directory: Path, output: Path, deadline: float) -> int:
 @click.command()
 @click.argument("scripts", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def prove(scripts: Sequence[Path]) -> int:
-    """Run repro scripts in clean processes. Exit code 1 if one shows its bug, 3 if none could run here."""
+    """Run repro scripts in clean processes. Exit code 1 if one shows its bug, 3 if none could run here.
+
+    A script is a program, and has your rights: read one that comes from someone else before you prove it.
+    """
+    from fuzz.report.words import printable
     from repros.prove import prove as prove_script
 
     codes = []
     for script in scripts:
+        click.echo(f"running {sys.executable} -P {script.resolve()}", err=True)
         proof = prove_script(script)
         codes.append(proof.exit_code)
         click.echo(f"{script}: {proof.meaning} (exit {proof.exit_code}, {proof.seconds:.1f} s)")
-        click.echo("".join(f"  {line}\n" for line in proof.output.strip().splitlines()), nl=False)
+        click.echo("".join(f"  {line}\n" for line in printable(proof.output).strip().splitlines()), nl=False)
     if 1 in codes:
         return FINDINGS
     return NOTHING_NEW if 0 in codes else ENVIRONMENT

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from fuzz.commands.options import corpus_option, dir_option, target_config, target_options
+from fuzz.commands.options import corpus_option, dir_option, stored, target_config, target_options
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text
-from fuzz.settings import Settings, UsageError
+from fuzz.settings import UsageError
 from oracles.targets.config import TargetConfig
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _subjects(directory: Path, needs_campaign: bool, folder: Path, needs_corpus:
     findings, kind = [], ""
     if needs_campaign or (directory / DATABASE).is_file():
         with Store.open(directory) as store:
-            findings, kind = store.findings(), Settings.from_plain(store.settings["settings"]).target.kind
+            findings, kind = store.findings(), stored(store)[0].target.kind
     paths = files(folder) if needs_corpus or folder.is_dir() else []
     return subjects(findings, [load_entry(path) for path in paths if path.parent.name == REGRESSIONS], kind)
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from fuzz.case import Mesh
-from fuzz.commands.options import corpus_option, dir_option
+from fuzz.commands.options import corpus_option, dir_option, stored
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text, write_text
 from fuzz.commands.run import interrupt
-from fuzz.settings import Settings, UsageError
+from fuzz.settings import UsageError
 from oracles.targets.config import TargetConfig
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _subjects(texts: Sequence[str], corpus: Path, directory: Path) -> list[Subje
     findings: list[Finding] = []
     if (directory / DATABASE).is_file():
         with Store.open(directory) as store:
-            if Settings.from_plain(store.settings["settings"]).target.kind == "tt":
+            if stored(store)[0].target.kind == "tt":
                 findings = store.findings()
     known = known_subjects(entries(corpus), findings)
     return chosen(texts, known) if texts else known
