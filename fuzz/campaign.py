@@ -24,10 +24,11 @@ from typing import Any, TypeVar
 
 from fuzz.account import EXPLAINED, Snapshot, Summary
 from fuzz.case import Case, dump
+from fuzz.cluster import open_engine
 from fuzz.corpus import Entry
 from fuzz.disk import FolderUnwritable, clear, writing
 from fuzz.elsewhere import Elsewhere, other_targets
-from fuzz.engine import Engine, OneMachine, Plan, Sample, Trial, exercised
+from fuzz.engine import Engine, Plan, Sample, Trial, exercised
 from fuzz.examination import examined
 from fuzz.investigation import Reduce, Run, Start, investigate, merged, starting_point, unreduced
 from fuzz.known import as_known, known_findings, numbered
@@ -99,7 +100,7 @@ def run_campaign(
         clear(directory)  # of a driver that was killed; ours alone under the lock
         plain = {"settings": settings.to_plain(), "budget": budget.to_plain()}
         store = Store.open(directory) if resume else Store.create(directory, plain)
-        engine = OneMachine(settings, directory, tools.sample, tools.command, store.running)
+        engine = open_engine(settings, directory, tools.sample, tools.command, store.running)
         elsewhere = Elsewhere(
             other_targets(settings.target), directory / "elsewhere", open_pool=_opener(settings, tools)
         )

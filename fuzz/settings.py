@@ -18,6 +18,7 @@ _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 # Beyond these a setting in a database is no one's wish.
 MAX_WORKERS = 1024
+ENGINES = ("local", "ray")  # this machine, or a cluster
 MAX_DEADLINE = 86400.0  # seconds
 MAX_MEMORY = 1 << 42  # bytes
 
@@ -36,11 +37,12 @@ class Settings:
     target: TargetConfig
     space: Space
     seed: int = 0
-    workers: int = 2
+    workers: int = 2  # processes that run cases; 0, with Ray: one per CPU of the cluster
     deadline: float = 60.0  # seconds per case
     memory_limit: int = 4 << 30  # bytes of a worker before it is replaced
     revisit: float = 0.1  # share of the cases with a known bucket's pattern that run all the same
     corpus: str = ""  # folder whose cases run first; empty: none
+    engine: str = "local"  # one of ENGINES: where the workers are
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self) | {"target": self.target.to_plain()}
@@ -53,7 +55,7 @@ class Settings:
         settings = read(cls, {**fields, "target": asdict(target)}, "settings")
         space = settings.space
         limits = {
-            "workers": (settings.workers, 1, MAX_WORKERS),
+            "workers": (settings.workers, 0 if settings.engine == "ray" else 1, MAX_WORKERS),
             "deadline": (settings.deadline, 0, MAX_DEADLINE),
             "memory_limit": (settings.memory_limit, 1, MAX_MEMORY),
             "space.memory_limit": (space.memory_limit, 1, MAX_MEMORY),
@@ -62,6 +64,8 @@ class Settings:
         for name, (value, least, most) in limits.items():
             if not least <= value <= most:
                 raise DocumentError(f"{shown(value)} is not between {least} and {most}", f"settings.{name}")
+        if settings.engine not in ENGINES:
+            raise DocumentError(f"{shown(settings.engine)} is none of {', '.join(ENGINES)}", "settings.engine")
         if not space.meshes or not space.dtypes or not set(space.dtypes) <= set(DTYPES):
             raise DocumentError(f"needs meshes, and dtypes of {', '.join(DTYPES)}", "settings.space")
         return settings

@@ -25,7 +25,7 @@ from fuzz.commands.options import (
 )
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text
 from fuzz.document import shown
-from fuzz.settings import CORPUS, Budget, Settings, UsageError, parse_bytes, parse_seconds
+from fuzz.settings import CORPUS, ENGINES, Budget, Settings, UsageError, parse_bytes, parse_seconds
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 DEFAULT_TIME = "15m"
@@ -55,10 +55,16 @@ MESHES = ("2x2", "1x4", "1x2", "2x4", "1x8", "1x1")
 )
 @click.option(
     "--workers",
-    default=2,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="Processes that run cases; one per core is best, each takes up to --memory.",
+    help="Processes that run cases; one per core is best, each takes up to --memory; default: 2, with --engine ray one "
+    "per CPU of the cluster.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=ENGINES[0],
+    show_default=True,
+    help="Where workers run: on this machine, or on a Ray cluster, which changes nothing about cases and findings.",
 )
 @click.option(
     "--memory",
@@ -96,7 +102,8 @@ def run(
     time_text: str | None,
     cases: int | None,
     findings: int | None,
-    workers: int,
+    workers: int | None,
+    engine: str,
     directory: Path,
     resume: bool,
     as_json: bool,
@@ -106,9 +113,11 @@ def run(
     budget = Budget(parse_seconds(time_text) if time_text else None, cases, findings)
     if resume:
         settings, budget = _resumed(context, directory, budget)
-        settings = replace(settings, workers=workers) if _given(context, "workers") else settings
+        if engine != settings.engine and _given(context, "engine"):
+            settings = replace(settings, engine=engine, workers=_workers(None, engine))
+        settings = replace(settings, workers=workers) if workers is not None else settings
     else:
-        settings = settings_of(workers=workers, **choices)
+        settings = replace(settings_of(workers=_workers(workers, engine), **choices), engine=engine)
         if budget == Budget():
             budget = Budget(parse_seconds(DEFAULT_TIME))
     from fuzz.campaign import Tools, run_campaign
@@ -134,6 +143,12 @@ def run(
     if summary.run and not summary.judged:
         return ENVIRONMENT
     return FINDINGS if summary.new or summary.pending else NOTHING_NEW
+
+
+def _workers(given: int | None, engine: str) -> int:
+    if given is not None:
+        return given
+    return 0 if engine == "ray" else 2
 
 
 def settings_of(
@@ -213,7 +228,8 @@ def _resumed(context: click.Context, directory: Path, budget: Budget) -> tuple[S
         settings, before = stored(store)
     confirmed(settings.target, context.params["plugin"])
     # A database says what ran, not what this machine can take, nor which of its files to read.
-    settings = replace(settings, workers=min(settings.workers, max(2, os.cpu_count() or 1)))
+    if settings.engine == "local":
+        settings = replace(settings, workers=min(settings.workers, max(2, os.cpu_count() or 1)))
     if _given(context, "folder"):
         settings = replace(settings, corpus=str(context.params["folder"].resolve()))
     elif settings.corpus and Path(settings.corpus) != CORPUS.resolve():
