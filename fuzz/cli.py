@@ -15,7 +15,10 @@ import click
 from fuzz.case import MeshfuzzError
 from fuzz.commands import about, corpus, findings, nightly, run, scripts, verify, versions
 from fuzz.commands.output import ENVIRONMENT, INTERRUPTED, NOTHING_NEW, USAGE
+from fuzz.document import printable
 from oracles.targets.config import TargetUnavailable
+
+LONGEST = 2000  # characters of a message
 
 
 @click.group(invoke_without_command=True)
@@ -69,5 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    said = printable(" ".join(message.split()))
+    click.echo(f"error: {said if len(said) <= LONGEST else said[:LONGEST] + '..'}", err=True)
     return code

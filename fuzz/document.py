@@ -27,6 +27,11 @@ MAX_SHOWN = 80  # characters of a value that a message repeats
 
 # An identifier of every language that a script may be written in, short enough to be read.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+# Written for terminals, or to turn the direction of text, or to end a line for some readers and not for others: nobody
+# may write that into a script, a page or a terminal of ours.
+_UNPRINTABLE = re.compile(
+    r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 _PLAIN_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map"))
@@ -204,6 +209,11 @@ def texts(data: object, place: str) -> tuple[str, ...]:
 
 def integers(data: object, place: str) -> tuple[int, ...]:
     return tuple(integer(item, f"{place}[{number}]") for number, item in enumerate(sequence(data, place)))
+
+
+def printable(text: str) -> str:
+    """The text without colours, control characters and what else cannot be seen."""
+    return _UNPRINTABLE.sub("", text)
 
 
 def shown(data: object) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from fuzz.case import Case, Mesh, Node, Output, Sharding, is_uneven, replicated
+from fuzz.case import Case, Mesh, Node, Output, Sharding, check_options, is_uneven, replicated
 from fuzz.ops import source_line
 from repros.cluster import mock_cluster
 from repros.facts import Facts
@@ -127,8 +127,9 @@ def emit_stablehlo(
     order of the outputs. `topology` is the mock device grid, by default one that fits the case's mesh.
     Raises EmitError for a case that cannot be written as a script, CaseError for one with unknown payloads.
     """
-    if "'''" in module:
-        raise EmitError("the module text holds ''' and cannot be quoted in a script")
+    if "'''" in module or "\0" in module:
+        raise EmitError("the module text holds ''' or a null byte and cannot be quoted in a script")
+    check_options(case)  # one could name a file for the compiler to write
     _check_names(case)
     sources = [_argument_source(case, argument) for argument in arguments]
     results = [_expected_source(i, output) for i, output in enumerate(expected)]
@@ -176,7 +177,8 @@ def _boundary_shardings(
 
 def _check_names(case: Case) -> None:
     # Names come from files; in a script they become code.
-    for name in [value.name for value in case.inputs] + [node.name for node in case.nodes] + list(case.mesh.axes):
+    inner = [value.name for value in case.inputs] + [node.name for node in case.nodes]
+    for name in inner + [output.name for output in case.outputs] + list(case.mesh.axes):
         if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name in RESERVED:
             raise EmitError(f"{name!r} cannot be a name in a script; rename it in the case")
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fuzz.case import Sharding
+from fuzz.document import printable
+
+# What lit and FileCheck look for, anywhere in a file.
+_DIRECTIVE = re.compile(r"(RUN|DEFINE|XFAIL|REQUIRES|UNSUPPORTED|ALLOW_RETRIES|CHECK(?:-[A-Z]+)?(?:\{[^}]*\})?):")
+_MARKUP = re.compile(r"[<>]|!(?=\[)|(?<=\])[(\[]")
 
 
 def render(template: str, **words: object) -> str:
@@ -28,6 +34,11 @@ def _environment() -> Environment:
         autoescape=False,  # the output is Python, MLIR and Markdown, not HTML
     )
     environment.filters["comment"] = _comment
+    environment.filters["fence"] = _fence
+    environment.filters["inert"] = _inert
+    environment.filters["printable"] = printable
+    environment.filters["prose"] = _prose
+    environment.filters["one_line"] = _one_line
     environment.filters["sharding"] = _sharding_words
     environment.filters["sizes"] = _sizes
     environment.filters["position"] = _position
@@ -36,7 +47,26 @@ def _environment() -> Environment:
 
 
 def _comment(text: str, mark: str = "#") -> str:
-    return "\n".join(f"{mark} {line}".rstrip() for line in text.splitlines() or [""])
+    return "\n".join(f"{mark} {printable(line)}".rstrip() for line in text.splitlines() or [""])
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _inert(text: str) -> str:
+    """One line in which neither lit nor FileCheck finds a directive: they look for those anywhere in a file."""
+    return _DIRECTIVE.sub(r"\1 :", _one_line(text))
+
+
+def _prose(text: str) -> str:
+    """One line of Markdown without tags, links and the end of a comment; backticks mark code, as in our own words."""
+    return _MARKUP.sub(r"\\\g<0>", _one_line(text))
+
+
+def _fence(text: str) -> str:
+    """The marks around a block of code that nothing in it can end."""
+    return "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
 
 
 def _sharding_words(sharding: Sharding) -> str:
@@ -53,4 +83,4 @@ def _position(at: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return _prose(text).replace("|", "\\|")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fuzz.commands.output import ENVIRONMENT, NOTHING_NEW, show_text
+from fuzz.commands.output import ENVIRONMENT, NOTHING_NEW, say, show_text
 
 
 @click.command()
@@ -33,7 +33,7 @@ def demo(story: str) -> int:
     prepare(TARGET)
     with tempfile.TemporaryDirectory(prefix="meshfuzz-demo-") as folder:
         for line in {"glm-router": glm_router}[story](Path(folder)):
-            click.echo(line)
+            say(line)
     return NOTHING_NEW
 
 
@@ -45,7 +45,7 @@ def doctor() -> int:
     broken = False
     for check in checks():
         broken |= not check.ok
-        click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
+        say(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
         if not check.ok and check.remedy:
-            click.echo(f"      {check.remedy}")
+            say(f"      {check.remedy}")
     return ENVIRONMENT if broken else NOTHING_NEW

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fuzz.commands.options import corpus_option, dir_option, subject_of, target_options
-from fuzz.commands.output import FINDINGS, NOTHING_NEW, show_text
+from fuzz.commands.output import FINDINGS, NOTHING_NEW, say, show_text
 from fuzz.settings import UsageError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def lint_command(folder: Path) -> int:
 
     problems = list(lint(folder))
     for problem in problems:
-        click.echo(problem)
-    click.echo(f"{len(files(folder))} files, {len(problems)} problems", err=True)
+        say(problem)
+    say(f"{len(files(folder))} files, {len(problems)} problems", err=True)
     return FINDINGS if problems else NOTHING_NEW
 
 
@@ -63,10 +63,10 @@ def minimise(folder: Path, delete: bool) -> int:
     kept = entries(folder)
     dropped = redundant(kept)
     for entry in dropped:
-        click.echo(entry.path)
+        say(entry.path)
         if delete:
             entry.path.unlink()
-    click.echo(f"{len(dropped)} of {len(kept)} entries {'removed' if delete else 'add nothing'}", err=True)
+    say(f"{len(dropped)} of {len(kept)} entries {'removed' if delete else 'add nothing'}", err=True)
     return NOTHING_NEW
 
 
@@ -100,7 +100,7 @@ def add(case: str, directory: Path, folder: Path, issues: Sequence[str], **choic
     path = folder / REGRESSIONS / f"{found.id}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dump_entry(found.case, about), encoding="utf-8")
-    click.echo(f"{path}: {found.key}")
+    say(f"{path}: {found.key}")
     return NOTHING_NEW
 
 
@@ -113,7 +113,7 @@ def _investigated(case: Case, config: TargetConfig, directory: Path, deadline: f
     with Pool(config, directory, workers=1, deadline=deadline) as pool:
         outcome = pool.run(case)
         if not outcome.verdict.failing:
-            click.echo(f"{outcome.verdict} {outcome.message}".rstrip() + ": only what fails is kept", err=True)
+            say(f"{outcome.verdict} {outcome.message}".rstrip() + ": only what fails is kept", err=True)
             return None
         start = starting_point(0, case, outcome, pool.run)
         reducer = partial(reduce, max_runs=sys.maxsize, max_seconds=float("inf"))

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fuzz.commands.options import dir_option, subject_of, target_options
-from fuzz.commands.output import FINDINGS, NOTHING_NEW, show_text, write_text
+from fuzz.commands.output import FINDINGS, NOTHING_NEW, say, show_text, write_text
 from fuzz.settings import parse_seconds
 
 
@@ -40,7 +40,7 @@ def show(finding: str | None, directory: Path, coverage: bool, as_json: bool) ->
     if every or as_json:
         show_text(findings_table(every), [found.to_plain() for found in every] if as_json else None)
     else:
-        click.echo("no findings")
+        say("no findings")
     return NOTHING_NEW
 
 
@@ -63,12 +63,12 @@ def reduce_command(case: str, directory: Path, time_text: str, output: Path | No
     with Pool(config, directory, workers=1, deadline=choices["deadline"]) as pool:
         outcome = pool.run(subject)
         if not outcome.verdict.failing:
-            click.echo(f"{outcome.verdict} {outcome.message}".rstrip() + ": nothing to reduce", err=True)
+            say(f"{outcome.verdict} {outcome.message}".rstrip() + ": nothing to reduce", err=True)
             return NOTHING_NEW
         reducer = partial(reduce, max_runs=sys.maxsize, max_seconds=seconds)
         found = investigate(starting_point(0, subject, outcome, pool.run), pool.run, reducer, pool.explain)
-    click.echo(f"{found.key}\n{found.runs} runs, {'1-minimal' if found.minimal else 'not 1-minimal'}", err=True)
+    say(f"{found.key}\n{found.runs} runs, {'1-minimal' if found.minimal else 'not 1-minimal'}", err=True)
     if found.explanation is not None:
-        click.echo(found.explanation.sentence, err=True)
+        say(found.explanation.sentence, err=True)
     write_text(found.reduced, output)
     return FINDINGS

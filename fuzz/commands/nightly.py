@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fuzz.commands.options import confirmed, dir_option, stored
-from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, write_text
+from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, say, write_text
 from fuzz.commands.run import interrupt, settings_of
 from fuzz.settings import Settings
 
@@ -62,7 +62,7 @@ def nightly(path: Path, plugin: str | None, as_json: bool) -> int:
         settings,
         Tools(sample, reduce, publish),
         lambda: _prepared(settings),
-        say=lambda line: click.echo(line, err=True),
+        say=lambda line: say(line, err=True),
         display=progress,
     )
     _tell(ended, as_json)
@@ -126,10 +126,10 @@ def _tell(ended: Ended, as_json: bool) -> None:
         }
         click.echo(json.dumps(plain, indent=2))
         return
-    click.echo(f"{night.name}: {title(night)}")
+    say(f"{night.name}: {title(night)}")
     for said in ended.reasons.values():
-        click.echo(f"fails: {said}")
-    click.echo(ended.folder / "report.html")
+        say(f"fails: {said}")
+    say(ended.folder / "report.html")
 
 
 @click.command()
@@ -152,5 +152,5 @@ def report(directory: Path, output: Path | None) -> int:
     with Store.open(directory) as store:
         settings, budget = stored(store)
         write_text(campaign_page(store, settings, budget, refuse), output)
-    click.echo(output)
+    say(output)
     return NOTHING_NEW

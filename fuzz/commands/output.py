@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fuzz.document import printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -26,6 +28,11 @@ def show_text(text: RenderableType, plain: object) -> None:
     from fuzz.report.terminal import print_to
 
     print_to(Console(), text)
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """A line, without what would act on the reader's terminal."""
+    click.echo(printable(str(text)), err=err)
 
 
 def write_text(text: str, output: Path | None) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from fuzz.commands.options import confirmed, dir_option, stored, subject_of, target_options
-from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, write_text
+from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, say, write_text
+from fuzz.document import printable
 from fuzz.settings import UsageError
 from oracles.outcome import MISMATCHING
 
@@ -84,8 +85,8 @@ def _emit_all(directory: Path, output: Path, deadline: float, plugin: str | None
         for finding, pieces in counted(written, len(campaign.findings), lambda item: item[0].id):
             missing += [f"{finding.id}: {p.name} not written: {p.problem}" for p in pieces if p.problem]
     for line in missing:
-        click.echo(line)
-    click.echo(f"{plural(len(campaign.findings), 'finding')}: {output / 'index.html'}")
+        say(line)
+    say(f"{plural(len(campaign.findings), 'finding')}: {output / 'index.html'}")
     return NOTHING_NEW
 
 
@@ -96,15 +97,14 @@ def prove(scripts: Sequence[Path]) -> int:
 
     A script is a program, and has your rights: read one that comes from someone else before you prove it.
     """
-    from fuzz.report.words import printable
     from repros.prove import prove as prove_script
 
     codes = []
     for script in scripts:
-        click.echo(f"running {sys.executable} -P {script.resolve()}", err=True)
+        say(f"running {sys.executable} -P {script.resolve()}", err=True)
         proof = prove_script(script)
         codes.append(proof.exit_code)
-        click.echo(f"{script}: {proof.meaning} (exit {proof.exit_code}, {proof.seconds:.1f} s)")
+        say(f"{script}: {proof.meaning} (exit {proof.exit_code}, {proof.seconds:.1f} s)")
         click.echo("".join(f"  {line}\n" for line in printable(proof.output).strip().splitlines()), nl=False)
     if 1 in codes:
         return FINDINGS

@@ -14,7 +14,7 @@ import click
 
 from fuzz.case import Mesh
 from fuzz.commands.options import corpus_option, dir_option, stored
-from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text, write_text
+from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, say, show_text, write_text
 from fuzz.commands.run import interrupt
 from fuzz.settings import UsageError
 from oracles.targets.config import TargetConfig
@@ -86,7 +86,6 @@ def matrix(
     """
     from fuzz.report.matrix import grid_markdown, grid_text
     from fuzz.report.progress import counted
-    from fuzz.report.words import printable
     from fuzz.versions.environments import versions_wanted
     from fuzz.versions.matrix import Matrix, candidates
     from fuzz.versions.results import Results
@@ -98,7 +97,7 @@ def matrix(
     wanted = versions_wanted(plugins)
     with Results(cache_root() / "results.db") as known:
         starting = candidates(wanted, config, deadline, known, pin)
-        tried = list(counted(starting, len(wanted), lambda each: f"{each.name} {printable(each.cannot) or 'starts'}"))
+        tried = list(counted(starting, len(wanted), lambda each: f"{each.name} {each.cannot or 'starts'}"))
         made = Matrix({subject.name: subject.case for subject in subjects}, tried, str(config), known, fresh)
         ran = counted(
             made.run(workers), len(made.missing), lambda each: f"{each.case} {each.version} {each.cell.verdict}"
@@ -136,7 +135,7 @@ def _fitting(subjects: Sequence[Subject], config: TargetConfig) -> list[Subject]
     """Those whose mesh the devices suffice for; the others are named on stderr. Raises UsageError if none is left."""
     fitting = [subject for subject in subjects if config.serves(subject.case.mesh)]
     if left := [subject.name for subject in subjects if subject not in fitting]:
-        click.echo(f"left out, because they need more devices than {config.topology}: {', '.join(left)}", err=True)
+        say(f"left out, because they need more devices than {config.topology}: {', '.join(left)}", err=True)
     if not fitting:
         raise UsageError(f"no case to run on {config.topology}: name one, or give a larger --mock")
     return fitting
@@ -207,11 +206,11 @@ def bisect_command(
     else:
         from fuzz.versions.releases import bisect_releases
 
-        answer = bisect_releases(subject, ends, config, deadline, plugins, pin, partial(click.echo, err=True))
+        answer = bisect_releases(subject, ends, config, deadline, plugins, pin, partial(say, err=True))
     if as_json:
         click.echo(json.dumps({"case": subject.name} | answer.to_plain(), indent=2))
     else:
-        click.echo(str(answer))
+        say(str(answer))
     return NOTHING_NEW
 
 

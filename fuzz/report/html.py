@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fuzz.case import CaseError, Mesh
+from fuzz.document import printable
 from fuzz.evidence import Boundary
 from fuzz.facts import facts
 from fuzz.report.drawing import draw
@@ -29,7 +30,6 @@ from fuzz.report.words import (
     headline,
     ops,
     plural,
-    printable,
     quote_heading,
     quoted,
     reduction,

@@ -13,8 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fuzz.document import printable
 from fuzz.grid import Cell, Change, Column, Grid, Kind, Row
-from fuzz.report.words import plural, printable
+from fuzz.report import terminal
+from fuzz.report.words import plural
 from oracles.outcome import Verdict
 
 # So that a column is as wide as a version, and failures stand out.
@@ -39,12 +41,12 @@ def grid_text(grid: Grid) -> Group:
     for head in heads:
         table.add_column(head, no_wrap=len(head) < 12, overflow="fold")
     for row in grid.rows:
-        table.add_row(*map(Text, (row.name, *_words(row, grid.columns))))
+        table.add_row(*map(terminal.said, (row.name, *_words(row, grid.columns))))
     counts = [_counts(grid, number) for number in range(len(grid.columns))]
-    parts: list[RenderableType] = [Text(f"{name} on {grid.target}" if name else grid.target), table]
-    parts += [Text(f"{head}: {said}") for head, said in zip(heads, counts, strict=True)]
-    parts.append(Text(_legend(grid)))
-    parts += [Padding(Text(line), (0, 0, 0, 2 * depth)) for depth, line in _changes(grid)]
+    parts: list[RenderableType] = [terminal.said(f"{name} on {grid.target}" if name else grid.target), table]
+    parts += [terminal.said(f"{head}: {said}") for head, said in zip(heads, counts, strict=True)]
+    parts.append(terminal.said(_legend(grid)))
+    parts += [Padding(terminal.said(line), (0, 0, 0, 2 * depth)) for depth, line in _changes(grid)]
     return Group(*(part for part in parts if not isinstance(part, Text) or part.plain))
 
 

@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.text import Text
 
 from fuzz.account import Snapshot
+from fuzz.document import printable
 from fuzz.store import SKIPPED
 from oracles.outcome import Verdict
 
@@ -73,5 +74,5 @@ def counted(items: Iterable[Item], total: int, name: Callable[[Item], str]) -> I
         yield from track(items, "", total, console=console, transient=True)
         return
     for number, item in enumerate(items, 1):
-        print(f"{number}/{total} {name(item)}", file=sys.stderr, flush=True)
+        print(printable(f"{number}/{total} {name(item)}"), file=sys.stderr, flush=True)
         yield item

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from fuzz.document import printable
 from fuzz.report.night import Night, Standing, Subject
-from fuzz.report.words import headline, ops, printable
+from fuzz.report.words import headline, ops
 from oracles.outcome import Verdict
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fuzz.document import printable
 from fuzz.report.night import FAILS, Night, Standing, Subject
 from fuzz.report.progress import clock
-from fuzz.report.words import headline, ops, plural, printable
+from fuzz.report.words import headline, ops, plural
 from fuzz.store import SKIPPED
 from oracles.outcome import Verdict
 

@@ -15,18 +15,9 @@ from rich.text import Text
 from fuzz.account import Summary
 from fuzz.case import Case
 from fuzz.corpus import Entry
+from fuzz.document import printable
 from fuzz.report.progress import clock
-from fuzz.report.words import (
-    confirmation,
-    coordinate,
-    examples,
-    plural,
-    printable,
-    proof,
-    quote_heading,
-    quoted,
-    reduction,
-)
+from fuzz.report.words import confirmation, coordinate, examples, plural, proof, quote_heading, quoted, reduction
 from fuzz.signature import normalise
 from fuzz.store import SKIPPED, Finding, State
 from oracles.explanation import Decoded
@@ -35,6 +26,11 @@ from oracles.outcome import NOT_JUDGED, RIGHT, WRONG, Outcome, Verdict
 MESSAGES = 8  # per verdict in a summary
 ELEMENTS = 8  # decoded ones of an output
 SHORT = {Verdict.NONDETERMINISTIC: "FLAKY"}  # so that the table keeps within 80 columns
+
+
+def said(text: str) -> Text:
+    """A text of anyone's, without what would act on the reader's terminal."""
+    return Text(printable(text))
 
 
 def print_to(console: Console, *parts: RenderableType) -> None:
@@ -57,9 +53,9 @@ def findings_table(findings: Sequence[Finding]) -> RenderableType:
         proven = {State.PROVEN: "yes", State.KNOWN: "known"}.get(finding.state, "no")
         ops = " ".join(node.op for node in finding.case.nodes) or "none"
         verdict, stage = SHORT.get(finding.outcome.verdict, str(finding.outcome.verdict)), finding.outcome.stage
-        table.add_row(*map(Text, (finding.id, verdict, stage, ops, str(finding.count), size(finding.case), proven)))
+        table.add_row(*map(said, (finding.id, verdict, stage, ops, str(finding.count), size(finding.case), proven)))
         if finding.explanation is not None:
-            sentences.add_row(Text(finding.id), Text(finding.explanation.sentence))
+            sentences.add_row(said(finding.id), said(finding.explanation.sentence))
     return Group(table, sentences, Text("")) if sentences.row_count else table
 
 
@@ -73,7 +69,7 @@ def corpus_table(kept: Sequence[Entry]) -> RenderableType:
     for entry in kept:
         about = entry.about
         row = (entry.name, str(entry.case.mesh), " ".join(about.classes), about.bucket or about.fails or "passes")
-        table.add_row(*map(Text, row))
+        table.add_row(*map(said, row))
     return table
 
 
@@ -98,30 +94,30 @@ def summary_text(summary: Summary, directory: Path) -> Group:
 def _summary_parts(summary: Summary, directory: Path) -> Iterator[RenderableType]:
     if summary.findings:
         yield findings_table(summary.findings)
-        yield Text(f"meshfuzz show ID --dir {directory} shows one in full")
+        yield said(f"meshfuzz show ID --dir {directory} shows one in full")
         yield Text("")
     speed = summary.run / summary.elapsed if summary.elapsed else 0.0
     share = 100 * summary.generation / summary.elapsed if summary.elapsed else 0.0
-    yield Text(f"{summary.ended} after {clock(summary.elapsed)}: {summary.run} cases run, {speed:.1f}/s")
-    yield Text(f"drawing cases took {summary.generation:.1f} s, {share:.1f} % of the time")
+    yield said(f"{summary.ended} after {clock(summary.elapsed)}: {summary.run} cases run, {speed:.1f}/s")
+    yield said(f"drawing cases took {summary.generation:.1f} s, {share:.1f} % of the time")
     order = [*map(str, Verdict), SKIPPED]
-    yield Text("verdicts: " + (", ".join(f"{n} {summary.counts[n]}" for n in order if summary.counts[n]) or "none"))
+    yield said("verdicts: " + (", ".join(f"{n} {summary.counts[n]}" for n in order if summary.counts[n]) or "none"))
     if summary.counts[SKIPPED]:
-        yield Text(f"skipped: {summary.counts[SKIPPED]} cases with the pattern of a known finding (--revisit)")
-    for verdict, said in summary.messages.items():
-        yield Text(f"{verdict}:")
-        for message, count in said[:MESSAGES]:
-            yield Text(f"  {count:6} x {normalise(message) or 'no message'}")
-        if len(said) > MESSAGES:
-            yield Text(f"  and {len(said) - MESSAGES} other messages")
+        yield said(f"skipped: {summary.counts[SKIPPED]} cases with the pattern of a known finding (--revisit)")
+    for verdict, messages in summary.messages.items():
+        yield said(f"{verdict}:")
+        for message, count in messages[:MESSAGES]:
+            yield said(f"  {count:6} x {normalise(message) or 'no message'}")
+        if len(messages) > MESSAGES:
+            yield said(f"  and {len(messages) - MESSAGES} other messages")
     if summary.pending:
-        yield Text(f"{summary.pending} failing cases are not investigated yet: meshfuzz run --resume --dir {directory}")
+        yield said(f"{summary.pending} failing cases are not investigated yet: meshfuzz run --resume --dir {directory}")
     if summary.fixed:
-        yield Text(
+        yield said(
             f"{plural(len(summary.fixed), 'known bug')} not seen any more: meshfuzz verify {' '.join(summary.fixed)}"
         )
     new = f"{summary.new} new" if summary.new else "nothing new"
-    yield Text(f"{len(summary.findings)} findings, {new}")
+    yield said(f"{len(summary.findings)} findings, {new}")
 
 
 def finding_text(finding: Finding, directory: Path) -> Group:
@@ -150,25 +146,25 @@ def finding_text(finding: Finding, directory: Path) -> Group:
     grid = _grid()
     for name, value in facts.items():
         if value:
-            grid.add_row(Text(name), Text(printable(value)))
+            grid.add_row(said(name), said(value))
     for script in finding.scripts:
         path = str(directory / script.path) if script.path else "not written"
-        grid.add_row(Text(script.form), Text(f"{path}: {proof(script)}"))
+        grid.add_row(said(script.form), said(f"{path}: {proof(script)}"))
     parts: list[RenderableType] = [grid, Text("")]
     for decoded in () if explanation is None else explanation.decoded:
         parts += [*decoded_text(finding.case, decoded), Text("")]
     if outcome.mismatches:
         parts += [mismatch_table(finding.case, outcome), Text("")]
     if lines := quoted(finding):
-        parts += [Text(quote_heading(finding)), *(Text(f"{sign} {line}") for sign, line in lines), Text("")]
-    parts.append(Text(finding.reduced.rstrip()))
+        parts += [said(quote_heading(finding)), *(said(f"{sign} {line}") for sign, line in lines), Text("")]
+    parts.append(said(finding.reduced.rstrip()))
     return Group(*parts)
 
 
 def decoded_text(case: Case, decoded: Decoded) -> Iterator[RenderableType]:
     """What the wrong elements of an output are: how many of each cause, and some of them."""
     causes = ", ".join(f"{count} {cause}" for cause, count in decoded.causes.items())
-    yield Text(f"{decoded.output}: {plural(decoded.wrong, 'wrong element')} on all devices together: {causes}")
+    yield said(f"{decoded.output}: {plural(decoded.wrong, 'wrong element')} on all devices together: {causes}")
     if not decoded.elements:
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
@@ -177,7 +173,7 @@ def decoded_text(case: Case, decoded: Decoded) -> Iterator[RenderableType]:
     for element in examples(decoded, ELEMENTS):
         at = f"[{', '.join(map(str, element.at))}]"
         device = coordinate(case.mesh, element.device)
-        table.add_row(*map(Text, (at, device, element.cause, element.wanted, element.got)))
+        table.add_row(*map(said, (at, device, element.cause, element.wanted, element.got)))
     yield table
 
 
@@ -193,11 +189,11 @@ def coverage_text(stages: Mapping[str, Counter[str]], ops: Mapping[str, Sequence
         unknown.update({(stage, reason): count for reason, count in missed.items()})
         total, left = told.total(), sum(missed.values())
         row = (stage, total - left, told[RIGHT], told[WRONG], left, f"{100 * left / total:.2f} %")
-        table.add_row(*(Text(str(cell)) for cell in row))
-    lines = [Text(f"{count:6} x {stage}: {reason}") for (stage, reason), count in unknown.most_common()]
+        table.add_row(*(said(str(cell)) for cell in row))
+    lines = [said(f"{count:6} x {stage}: {reason}") for (stage, reason), count in unknown.most_common()]
     per_dialect = Counter(dialect for names in ops.values() for dialect in names)
     known = ", ".join(f"{dialect} {count}" for dialect, count in per_dialect.most_common())
-    return Group(table, *([Text("not judged, and why:"), *lines] if lines else []), Text(f"ops understood: {known}"))
+    return Group(table, *([said("not judged, and why:"), *lines] if lines else []), said(f"ops understood: {known}"))
 
 
 def mismatch_table(case: Case, outcome: Outcome) -> Table:
@@ -208,6 +204,6 @@ def mismatch_table(case: Case, outcome: Outcome) -> Table:
     for mismatch in outcome.mismatches:
         first = (mismatch.output, coordinate(case.mesh, mismatch.device), f"{mismatch.wrong}/{mismatch.total}")
         for sample in mismatch.samples or (("", "", ""),):
-            table.add_row(*map(Text, (*first, *sample)))
+            table.add_row(*map(said, (*first, *sample)))
             first = ("", "", "")
     return table

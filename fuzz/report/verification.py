@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fuzz.removal import REPLACEMENT_WRONG, Advice, Ruling
+from fuzz.report import terminal
 from fuzz.report.junit import Result, Suite, TestCase
 from fuzz.verify import Status, Verification
 
@@ -32,10 +33,10 @@ def verification_text(done: Sequence[Verification], where: str) -> RenderableTyp
     for verification in done:
         now = "the same" if verification.status is Status.STILL_FAILING else verification.detail
         cells = (verification.subject.id, verification.subject.key, str(verification.status), now)
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(terminal.said, cells))
     counts = Counter(verification.status for verification in done)
     summed = ", ".join(f"{status} {counts[status]}" for status in Status if counts[status])
-    return Group(table, Text(f"{len(done)} on {where}: {summed}"))
+    return Group(table, terminal.said(f"{len(done)} on {where}: {summed}"))
 
 
 def verification_plain(done: Sequence[Verification], where: str) -> dict[str, Any]:
@@ -81,19 +82,19 @@ def removal_text(done: Sequence[Ruling], where: str) -> RenderableType:
     table.add_column("why", overflow="fold", ratio=1)
     for ruling in done:
         name = ruling.workaround.id
-        table.add_row(Text(name), Text(str(ruling.advice)), Text(ruling.detail))
+        table.add_row(terminal.said(name), terminal.said(str(ruling.advice)), terminal.said(ruling.detail))
         if ruling.replacement:
-            table.add_row(Text(name), Text(REPLACEMENT_WRONG, style="bold"), Text(ruling.replacement))
+            table.add_row(terminal.said(name), Text(REPLACEMENT_WRONG, style="bold"), terminal.said(ruling.replacement))
     counts = Counter(ruling.advice for ruling in done)
     summed = [f"{advice} {counts[advice]}" for advice in Advice if counts[advice]]
     if wrong := sum(bool(ruling.replacement) for ruling in done):
         summed.append(f"{REPLACEMENT_WRONG} {wrong}")
-    parts: list[RenderableType] = [table, Text(f"{len(done)} on {where}: {', '.join(summed)}")]
+    parts: list[RenderableType] = [table, terminal.said(f"{len(done)} on {where}: {', '.join(summed)}")]
     if counts[Advice.SAFE]:
-        parts.append(Text(f"{Advice.SAFE} holds for {where} and no other"))
+        parts.append(terminal.said(f"{Advice.SAFE} holds for {where} and no other"))
         if OWN_LOWERINGS in where:
             parts.append(
-                Text(f"{OWN_LOWERINGS} gathers and scatters with ops of its own, which upstream tt-mlir lacks")
+                terminal.said(f"{OWN_LOWERINGS} gathers and scatters with ops of its own, which upstream tt-mlir lacks")
             )
     return Group(*parts)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Sequence
 
 from fuzz.case import Case, CaseError, Mesh, Sharding
@@ -14,14 +13,7 @@ from fuzz.store import Finding, Script, State
 from oracles.explanation import Decoded, Element, Explanation
 from oracles.outcome import MISMATCHING
 
-# What compilers write for terminals, and nobody may write to a reader's.
-_UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
 LISTED = 3  # devices that form no rectangle of the mesh
-
-
-def printable(text: str) -> str:
-    """The text without colours and control characters."""
-    return _UNPRINTABLE.sub("", text)
 
 
 def plural(count: int, noun: str) -> str:

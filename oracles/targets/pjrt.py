@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from jaxlib.mlir import ir
 
-from fuzz.case import Case, Mesh, Sharding, is_uneven, replicated
+from fuzz.case import Case, Mesh, Sharding, check_options, is_uneven, replicated
 from fuzz.ops.core import specs
 from oracles.lowering import Lowered, annotate, close_results, lower, telling_operations
 from oracles.outcome import Verdict
@@ -65,7 +65,11 @@ class PjrtTarget:
                 module = annotate(lowered, case, uneven_inside=True)
                 operations = telling_operations(module)
                 executable = compile_module(
-                    self._client, module, partitions=case.mesh.size, replicas=1, overrides=dict(case.options)
+                    self._client,
+                    module,
+                    partitions=case.mesh.size,
+                    replicas=1,
+                    overrides=dict(check_options(case).options),
                 )
         except RuntimeError as error:
             raise compile_failure(error, "compile") from error
@@ -136,7 +140,7 @@ class MockTarget:
         folder = Path(tempfile.mkdtemp(prefix="stages-"))
         failure = None
         try:
-            overrides = dict(case.options) | {"export_path": str(folder)}
+            overrides = dict(check_options(case).options) | {"export_path": str(folder)}
             compile_module(self._compiler, module, partitions=case.mesh.size, replicas=1, overrides=overrides)
         except RuntimeError as error:
             failure = compile_failure(error, failed_stage(folder))
