@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from fuzz.case import MAX_ELEMENTS, Attribute, Case, CaseError, Node, Sharding, TensorSpec
+from fuzz.case import MAX_ELEMENTS, MAX_RANK, Attribute, Case, CaseError, Node, Sharding, TensorSpec
 
 if TYPE_CHECKING:
     from fuzz.ops.scope import Scope, Value
@@ -30,6 +30,7 @@ DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 FLOATS = ("f32", "bf16")
 INTEGERS = ("i32", "i64")
 NUMBERS = FLOATS + INTEGERS
+MAX_BYTES = 1 << 30  # of all values of a case together, for what the driver computes: scripts and facts
 
 
 # --- semantic classes: how an error in the operands reaches the result, hence how the result is compared -----------
@@ -184,8 +185,17 @@ def _infer(op_name: str, operands: tuple[TensorSpec, ...], attributes: tuple[tup
         OverflowError,
         AssertionError,
         NotImplementedError,
+        AttributeError,
+        KeyError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
     ) as error:
-        raise CaseError(f"{op_name}: torch rejects the operands: {str(error).splitlines()[0]}") from error
+        raise CaseError(
+            f"{op_name}: torch rejects the operands: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from error
+    if not isinstance(result, torch.Tensor) or result.dim() > MAX_RANK:
+        raise CaseError(f"{op_name}: no result of at most {MAX_RANK} dims")
     if result.numel() > MAX_ELEMENTS:
         raise CaseError(f"{op_name}: a result of {result.numel()} elements, more than the limit of {MAX_ELEMENTS}")
     dtype = DTYPE_NAMES.get(result.dtype)
@@ -216,6 +226,12 @@ def _check_rank(what: str, sharding: Sharding | None, spec: TensorSpec, place: s
 def case_bytes(case: Case) -> int:
     """Memory of all values of the graph together, unsharded, in bytes."""
     return sum(spec.bytes for spec in specs(case).values())
+
+
+def check_size(case: Case) -> None:
+    """Raises CaseError for a case whose values should not be computed in the driver, where nothing bounds memory."""
+    if (size := case_bytes(case)) > MAX_BYTES:
+        raise CaseError(f"its values take {size} bytes, more than the {MAX_BYTES} that are computed here")
 
 
 def source_line(node: Node) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from fuzz.case import Attribute, Input, Node, Payload, TensorSpec, replicated
+from fuzz.ops import draws
 from fuzz.ops.core import FLOATS, INTEGERS, Accumulates, Chooses, Moves, get, infer
 
 T = TypeVar("T")
@@ -68,14 +68,14 @@ class Scope:
 
     def choose(self, options: Sequence[T]) -> T:
         """One of the options, all equally likely; earlier ones are simpler."""
-        return self.drawer(st.sampled_from(options))
+        return draws.choose(self.drawer, options)
 
     def chance(self, percent: int) -> bool:
-        return self.drawer(st.integers(0, 99)) < percent
+        return draws.chance(self.drawer, percent)
 
     def integer(self, low: int, high: int) -> int:
         """Inclusive on both ends."""
-        return self.drawer(st.integers(low, high))
+        return draws.integer(self.drawer, low, high)
 
     # --- shapes ---------------------------------------------------------------------------------------------------
 

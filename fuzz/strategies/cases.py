@@ -11,6 +11,7 @@ from hypothesis.strategies import DrawFn
 
 from fuzz.case import DTYPE_BYTES, Case, CaseError, Mesh
 from fuzz.ops import Op, registered
+from fuzz.ops.draws import choose
 from fuzz.ops.scope import Scope
 from fuzz.strategies.motifs import MOTIFS, Motif
 from fuzz.strategies.shardings import constrain_nodes, draw_outputs, draw_plan, shard_inputs
@@ -28,7 +29,7 @@ VALUES_PER_CASE = 16
 @st.composite
 def cases(draw: DrawFn, space: Space) -> Case:
     """One test case of the space: a motif or a few random ops, a mesh, shardings of everything."""
-    mesh = draw(st.sampled_from(space.meshes))
+    mesh = choose(draw, space.meshes)
     scope = Scope(draw, space.dtypes, space.memory_limit // (VALUES_PER_CASE * max(DTYPE_BYTES.values())))
     motifs = _motifs(space.ops)
     if motifs and scope.chance(MOTIF_PERCENT):

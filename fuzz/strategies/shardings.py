@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from fuzz.case import Input, Mesh, Node, Output, Sharding, TensorSpec, replicated
+from fuzz.ops.draws import chance, choose, integer
 
 # Uneven shardings are a class of their own: compilers reject most of them, so they must not crowd out the others.
 UNEVEN_PERCENT = 3
@@ -35,17 +36,17 @@ class Plan:
 
 
 def draw_plan(draw: DrawFn, mesh: Mesh) -> Plan:
-    uneven = draw(st.integers(0, 99)) < UNEVEN_PERCENT
+    uneven = chance(draw, UNEVEN_PERCENT)
     options: list[tuple[str, ...]] = [(axis,) for axis in mesh.axes if mesh.sizes[axis] > 1] or [(mesh.axes[0],)]
-    kind = draw(st.integers(0, 99))
+    kind = integer(draw, 0, 99)
     if kind < 33:
         if len(options) > 1:
             options.append(tuple(mesh.axes))
-        return Plan(draw(st.sampled_from(options)), (), uneven)
+        return Plan(choose(draw, options), (), uneven)
     if kind < 63:
-        model = draw(st.sampled_from(options))
+        model = choose(draw, options)
         others = [axes for axes in options if axes != model]
-        return Plan(draw(st.sampled_from([(), *others])), model, uneven)
+        return Plan(choose(draw, [(), *others]), model, uneven)
     return Plan((), (), uneven)
 
 
@@ -53,20 +54,20 @@ def draw_sharding(draw: DrawFn, spec: TensorSpec, mesh: Mesh, plan: Plan) -> Sha
     """One tensor's sharding. Size-1 axes are used now and then: compilers treat them specially."""
     if not spec.shape:
         return ()
-    if not plan.independent and draw(st.integers(0, 99)) < 80:
+    if not plan.independent and chance(draw, 80):
         return _planned(spec, mesh, plan)
     dims: list[tuple[str, ...]] = [()] * len(spec.shape)
     for axis in mesh.axes:
-        if mesh.sizes[axis] == 1 and draw(st.integers(0, 99)) >= 10:
+        if mesh.sizes[axis] == 1 and not chance(draw, 10):
             continue
-        if draw(st.integers(0, 99)) < 40:
+        if chance(draw, 40):
             continue
         fitting = [dim for dim, size in enumerate(spec.shape) if _fits(size, (*dims[dim], axis), mesh, plan.uneven)]
         if fitting:
-            dim = draw(st.sampled_from(fitting))
+            dim = choose(draw, fitting)
             dims[dim] = (*dims[dim], axis)
     # Minor axis first on one dim now and then: (y, x) is legal and rarely tested.
-    return tuple(axes[::-1] if len(axes) > 1 and draw(st.integers(0, 99)) < 25 else axes for axes in dims)
+    return tuple(axes[::-1] if len(axes) > 1 and chance(draw, 25) else axes for axes in dims)
 
 
 def _planned(spec: TensorSpec, mesh: Mesh, plan: Plan) -> Sharding:
@@ -98,7 +99,7 @@ def constrain_nodes(
     result = []
     for node in nodes:
         spec = known[node.name]
-        if spec.shape and draw(st.integers(0, 99)) < CONSTRAINT_PERCENT:
+        if spec.shape and chance(draw, CONSTRAINT_PERCENT):
             sharding = draw_sharding(draw, spec, mesh, plan)
             node = Node(node.name, node.op, node.operands, node.attributes, sharding)
         result.append(node)
