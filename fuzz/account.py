@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +31,28 @@ class Snapshot:
     proving: int  # findings whose scripts are being run now
 
 
+class Activities:
+    """What the threads of a campaign do, and for how long. May be used by many of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.now: Counter[str] = Counter()  # threads that are at it
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # of all threads together
+
+    @contextmanager
+    def doing(self, activity: str) -> Iterator[None]:
+        """Count what is done in the block."""
+        with self._lock:
+            self.now[activity] += 1
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.now[activity] -= 1
+                self.seconds[activity] += time.monotonic() - began
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What a campaign found, and what it did not look at."""
@@ -42,6 +68,7 @@ class Summary:
     run: int  # cases of this run
     elapsed: float  # seconds
     generation: float  # seconds spent drawing cases
+    spent: Mapping[str, float]  # share of the time of all threads, by activity; what is missing to 1 was idle
 
     @property
     def judged(self) -> int:
@@ -61,4 +88,5 @@ class Summary:
             "run": self.run,
             "elapsed": round(self.elapsed, 3),
             "generation": round(self.generation, 3),
+            "spent": {activity: round(share, 3) for activity, share in self.spent.items()},
         }

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fuzz.account import EXPLAINED, Snapshot, Summary
+from fuzz.account import EXPLAINED, Activities, Snapshot, Summary
 from fuzz.case import Case, dump
 from fuzz.cluster import open_engine
 from fuzz.corpus import Entry
@@ -168,7 +168,7 @@ class Campaign:
         self._publishing: dict[str, Future[None]] = {}  # by key of the finding
         self._run = 0
         self._new = 0
-        self._active: Counter[str] = Counter()  # work in hand, by what it is
+        self._activities = Activities()
         self._generation = 0.0
 
     def run(self) -> str:
@@ -221,8 +221,8 @@ class Campaign:
                 Counter(self._counts),
                 self._run,
                 len(self._findings),
-                self._active["reducing"],
-                self._active["proving"],
+                self._activities.now["reducing"],
+                self._activities.now["proving"],
             )
 
     def summary(self, store: Store, ended: str, unavailable: str) -> Summary:
@@ -243,7 +243,12 @@ class Campaign:
             run=self._run,
             elapsed=time.monotonic() - self._began,
             generation=self._generation,
+            spent=self._spent(),
         )
+
+    def _spent(self) -> dict[str, float]:
+        total = self._engine.parallel * (time.monotonic() - self._began)
+        return {activity: seconds / total for activity, seconds in sorted(self._activities.seconds.items())}
 
     def _time_is_up(self) -> bool:
         spent = self._budget.seconds is not None and time.monotonic() - self._began >= self._budget.seconds
@@ -254,7 +259,12 @@ class Campaign:
 
     def _all(self, work: Callable[[Given], Result], given: Iterable[Given]) -> list[Result]:
         """Do it for each of them, at once, before anything else that waits."""
-        return self._wait([self._executor.submit(INVESTIGATE, partial(work, one)) for one in given])
+
+        def reduce(one: Given) -> Result:
+            with self._activities.doing("reducing"):
+                return work(one)
+
+        return self._wait([self._executor.submit(INVESTIGATE, partial(reduce, one)) for one in given])
 
     # --- running cases ------------------------------------------------------------------------------------------------
 
@@ -278,7 +288,8 @@ class Campaign:
     def _run_entry(self, number: int, case: Case) -> None:
         if not self._time_is_up():
             self._store.running(number, case)
-            outcome = self._engine.run(case)
+            with self._activities.doing("running"):
+                outcome = self._engine.run(case)
             self._record(Trial(number, case.digest, outcome, (), exercised(case, outcome)))
 
     def _plan(self) -> Plan:
@@ -309,7 +320,8 @@ class Campaign:
 
     def _trial(self, plan: Plan, number: int) -> None:
         if not self._time_is_up():
-            self._record(self._engine.trial(plan, number))
+            with self._activities.doing("running"):
+                self._record(self._engine.trial(plan, number))
 
     def _record(self, trial: Trial) -> None:
         self._store.record(trial.number, trial.digest, trial.outcome, trial.patterns, trial.features)
@@ -360,13 +372,12 @@ class Campaign:
         return starting_point(record.number, case, record.outcome, self._engine.run)
 
     def _investigated(self, known: Mapping[str, Finding], start: Start) -> Finding:
-        with self._busy("reducing"):
-            try:
-                return investigate(start, self._engine.run, self._tools.reduce, self._engine.explain, known)
-            except FATAL:
-                raise
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not end a campaign of a night
-                return replace(unreduced(start), scripts=(self._failed(f"case {start.number}", error),))
+        try:
+            return investigate(start, self._engine.run, self._tools.reduce, self._engine.explain, known)
+        except FATAL:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end a campaign of a night
+            return replace(unreduced(start), scripts=(self._failed(f"case {start.number}", error),))
 
     def _failed(self, what: str, error: Exception) -> Script:
         """In place of scripts: what went wrong, whose details are in the log of the driver."""
@@ -377,17 +388,6 @@ class Campaign:
     def _known(self) -> list[Finding]:
         with self._lock:
             return list(self._findings.values())
-
-    @contextmanager
-    def _busy(self, activity: str) -> Iterator[None]:
-        """Count an activity for the progress display."""
-        with self._lock:
-            self._active[activity] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._active[activity] -= 1
 
     def _add(self, finding: Finding) -> Finding:
         """Take a finding in. Returns what is known of its bucket then."""
@@ -426,7 +426,7 @@ class Campaign:
             path.write_text(dump(finding.case), encoding="utf-8")
         if finding.state is not State.REDUCED:
             return finding
-        with self._busy("proving"):
+        with self._activities.doing("proving"):
             try:
                 finding = localised(finding, self._settings.target, self._engine.localise)
                 finding = examined(finding, self._settings.target, self._engine.run, self._others)

@@ -100,6 +100,8 @@ def _summary_parts(summary: Summary, directory: Path) -> Iterator[RenderableType
     share = 100 * summary.generation / summary.elapsed if summary.elapsed else 0.0
     yield said(f"{summary.ended} after {clock(summary.elapsed)}: {summary.run} cases run, {speed:.1f}/s")
     yield said(f"drawing cases took {summary.generation:.1f} s, {share:.1f} % of the time")
+    busy = [f"{activity} {share:.0%}" for activity, share in summary.spent.items()]
+    yield said(f"workers: {', '.join(busy)}, idle {max(0.0, 1 - sum(summary.spent.values())):.0%}")
     order = [*map(str, Verdict), SKIPPED]
     yield said("verdicts: " + (", ".join(f"{n} {summary.counts[n]}" for n in order if summary.counts[n]) or "none"))
     if summary.counts[SKIPPED]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The least that can be done with a case: lower, compile and execute it, in a loop, without reference or comparison.
+"""The least that must be done with a case: lower, compile, execute the stages and compare, in a loop of one process.
 
 Reads a JSON line with the target and the case files, opens the target, waits for a line, runs, prints the seconds.
 """
@@ -13,9 +13,11 @@ from pathlib import Path
 from fuzz.case import Case, load
 from fuzz.payloads import values
 from oracles.judge import open_target
-from oracles.stages.program import NotUnderstood
+from oracles.reference import InvalidCase, reference
+from oracles.stagewise import judge_stages
 from oracles.targets.base import Target, TargetFailure
 from oracles.targets.config import TargetConfig
+from oracles.verdict import compare
 
 WARM = 2  # cases run before the clock starts: the first compile of a process is slow
 
@@ -36,11 +38,13 @@ def run(target: Target, cases: Sequence[Case]) -> None:
     for case in cases:
         inputs = {value.name: values(value.spec, value.payload) for value in case.inputs}
         try:
+            expected = reference(case, inputs)
             observation = target.run(case, inputs, lambda _: None)
-            if observation.compiled is not None:
-                for stage in observation.compiled.staged.stages:
-                    observation.compiled.staged.run(stage)
-        except (TargetFailure, NotUnderstood):
+            if observation.compiled is None:
+                compare(case, expected, observation)
+            else:
+                judge_stages(case, expected, observation.compiled, observation.operations)
+        except (TargetFailure, InvalidCase):
             continue
 
 
