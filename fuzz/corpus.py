@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from fuzz.case import Case, CaseError, MeshfuzzError, from_document, to_plain
+from fuzz.case import Case, CaseError, MeshfuzzError, check_options, from_document, to_plain
 from fuzz.coverage import features
 from fuzz.document import DocumentError, mapping, parse, read_text, sequence, text, texts
 from fuzz.evidence import Neighbour
@@ -75,12 +75,14 @@ class Entry:
 def load_entry(path: Path) -> Entry:
     """Read one entry, whose graph torch accepts. Raises CorpusError."""
     try:
+        if path.is_symlink():
+            raise DocumentError("a link: the files of a corpus are in its folder")
         content = read_text(path)
         document = parse(content)
     except DocumentError as error:
         raise CorpusError(f"{path}:{error.place + ':' if error.place else ''} {error}") from error
     try:
-        case = from_document(document, content, str(path))
+        case = check_options(from_document(document, content, str(path)))
     except CaseError as error:
         raise CorpusError(str(error)) from error
     try:

@@ -12,7 +12,7 @@ from fuzz.case import Case
 from fuzz.controls import blame
 from fuzz.evidence import Boundary, Control
 from fuzz.mechanism import SUBJECTS, mechanism
-from fuzz.ops.core import Decides, Moves, get, specs
+from fuzz.ops.core import Decides, Moves, check_size, get, specs
 from fuzz.payloads import values
 from oracles.explanation import Explanation
 from oracles.localisation import Localisation
@@ -234,6 +234,7 @@ def _ruled_out(case: Case, outcome: Outcome, config: TargetConfig) -> str:
     wrong = outcome.verdict is Verdict.WRONG and not outcome.number_format
     if config.kind != "tt" or outcome.stage in TORCH_XLA_STAGES or not wrong:
         return ""
+    check_size(case)
     causes = []
     numbers = [values(value.spec, value.payload).double() for value in case.inputs if value.spec.elements]
     largest = max((each.abs().max().item() for each in numbers), default=0)

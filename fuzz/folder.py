@@ -15,6 +15,7 @@ from typing import Any, Self
 from jinja2 import TemplateError
 
 from fuzz.case import Case, MeshfuzzError
+from fuzz.document import DocumentError, read_text
 from fuzz.pool import Pool
 from fuzz.publish import Export, Form, at_fault, finding_script, forms, issue, lit_test
 from fuzz.report.html import Campaign, Piece, finding_page, index_page
@@ -132,12 +133,13 @@ def _script(finding: Finding, form: Form, config: TargetConfig, directory: Path,
     """The proven script of the campaign as it is, or a new one that nobody has run."""
     name, file = FORMS[form]
     path = output / file.format(finding.id)
+    # Its path was checked where the finding was read, and the folder has no links: it leads nowhere else.
     known = next((s for s in finding.scripts if s.form == form and s.path and (directory / s.path).is_file()), None)
     if known is None:
         piece = _written(name, path, lambda: finding_script(finding, form, config, export))
         note = "" if piece.problem else "not run yet"
     else:
-        piece = _written(name, path, (directory / known.path).read_text)
+        piece = _written(name, path, lambda: read_text(directory / known.path))
         note = proof(known)
     command = f"{'pytest' if form == 'pytest' else 'python'} {path.name}"
     return replace(piece, note=note, command=command if piece.path else "")
@@ -146,7 +148,7 @@ def _script(finding: Finding, form: Form, config: TargetConfig, directory: Path,
 def _written(name: str, path: Path, text: Callable[[], str]) -> Piece:
     try:
         path.write_text(text(), encoding="utf-8")
-    except (MeshfuzzError, TemplateError) as error:
+    except (MeshfuzzError, DocumentError, TemplateError) as error:
         return Piece(name, problem=str(error))
     return Piece(name, path.name)
 

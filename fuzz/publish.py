@@ -12,7 +12,7 @@ from jinja2 import TemplateError
 
 from fuzz.case import Case, CaseError, MeshfuzzError
 from fuzz.facts import TORCH_XLA_STAGES, facts
-from fuzz.ops.core import TORCH_DTYPES, specs
+from fuzz.ops.core import TORCH_DTYPES, check_size, specs
 from fuzz.payloads import values
 from fuzz.store import Finding, Script
 from oracles.explanation import Explanation
@@ -102,6 +102,7 @@ def script(
 def _script(case: Case, known: Facts, outcome: Outcome, form: Form, config: TargetConfig, export: Export) -> str:
     if outcome.injected:
         raise CaseError(f"the compiler does not have the bug: fault {outcome.injected} is injected")
+    check_size(case)
     expected = reference(case, {value.name: values(value.spec, value.payload) for value in case.inputs})
     bounds = {
         output.name: 0.0 if (bound := expected[output.name].bound) is None else float(bound.max())

@@ -154,6 +154,8 @@ def _form(data: object, place: str, corpus: Path) -> Form:
         raise DocumentError(f"{name!r} is no case of the corpus: write workarounds/NAME.yaml or seeds/NAME.yaml", place)
     if not (corpus / name).is_file():
         raise DocumentError(f"{name}: no such file", place)
+    if (corpus / name).is_symlink():
+        raise DocumentError(f"{name} is a link: the files of a corpus are in its folder", place)
     return Form(name, load(corpus / name))
 
 

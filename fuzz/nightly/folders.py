@@ -8,11 +8,14 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from fuzz.case import MeshfuzzError
+from fuzz.document import mapping, text
+from fuzz.plain import read
 
 NAME = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\.([1-9]\d{0,5}))?")
 STATE = "night.json"
@@ -70,11 +73,25 @@ def read_state(night: Path) -> dict[str, Any]:
     """What a night says of itself. Raises NightError."""
     try:
         state = json.loads((night / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NightError(f"{night / STATE} cannot be read ({error}): remove or move that night") from error
-    if not isinstance(state, dict):
-        raise NightError(f"{night / STATE} is no night's state: remove or move that night")
-    return state
+    try:
+        fields = dict(mapping(state, "", None))
+        datetime.fromisoformat(text(fields.get("began"), "began"))
+        for name, phase in mapping(fields.get("phases"), "phases", None).items():
+            mapping(phase, f"phases.{name}", {"seconds"}, phase if isinstance(phase, dict) else ())
+        read(_State, {name: fields.get(name) for name in ("seed", "spent", "attempt", "finished")})
+    except ValueError as error:
+        raise NightError(f"{night / STATE} is no night's state ({error}): remove or move that night") from error
+    return fields
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    seed: int
+    spent: float
+    attempt: float | None
+    finished: bool
 
 
 def write_state(night: Path, state: Mapping[str, Any]) -> None:

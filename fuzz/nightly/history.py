@@ -7,13 +7,18 @@ Of each bucket the last finding is kept as a whole, so that it can be replayed a
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from fuzz.case import MeshfuzzError
+from fuzz.case import CaseError, MeshfuzzError
+from fuzz.confined import ConfinedError, open_database
+from fuzz.document import DocumentError, shown, text
+from fuzz.plain import parse_json, read
 from fuzz.report.night import Past, Sightings, Standing, Subject
 from fuzz.store import Finding
 
@@ -50,6 +55,19 @@ class Bucket:
     nights: Sightings  # on which nights it was what
 
 
+def _create(path: Path) -> None:
+    """An empty history, all or nothing, however this process ends."""
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    database = sqlite3.connect(unfinished)
+    database.execute("PRAGMA journal_mode = WAL")  # see `fuzz.confined`
+    database.executescript(_SCHEMA)
+    database.execute("INSERT INTO format VALUES (?)", (FORMAT,))
+    database.commit()
+    database.close()
+    unfinished.rename(path)
+
+
 class History:
     """Reads and writes the file. One process writes, under the lock of the nights' folder."""
 
@@ -60,20 +78,19 @@ class History:
     def open(cls, folder: Path) -> Self:
         """The history of a folder of nights; an empty one if there is none. Raises HistoryError."""
         path = folder / DATABASE
-        database = sqlite3.connect(path, timeout=30)
         try:
-            if not database.execute("SELECT name FROM sqlite_master WHERE name = 'format'").fetchone():
-                with database:  # all or nothing, however this process ends
-                    for statement in _SCHEMA.strip().split(";\n"):
-                        database.execute(statement)
-                    database.execute("INSERT INTO format VALUES (?)", (FORMAT,))
-            (found,) = database.execute("SELECT value FROM format").fetchone()
+            if not path.exists():
+                _create(path)
+            database = open_database(path, _SCHEMA)
+            database.execute("PRAGMA journal_mode = WAL")  # of a history that an older version began
+            (found,) = database.execute("SELECT value FROM format").fetchone() or (None,)
+        except ConfinedError as error:
+            raise HistoryError(str(error)) from error
         except sqlite3.DatabaseError as error:
-            database.close()
             raise HistoryError(f"{path} cannot be read ({error}): move it away to begin a new history") from error
         if found != FORMAT:
             database.close()
-            raise HistoryError(f"{path} has format {found}, this version reads {FORMAT}: choose another folder")
+            raise HistoryError(f"{path} has format {shown(found)}, this version reads {FORMAT}: choose another folder")
         return cls(database)
 
     def __enter__(self) -> Self:
@@ -86,6 +103,10 @@ class History:
 
     def buckets(self, before: str) -> dict[str, Bucket]:
         """By id: what the nights before the named one say."""
+        with _reading():
+            return self._buckets(before)
+
+    def _buckets(self, before: str) -> dict[str, Bucket]:
         began = self._began(before)
         rows = self._database.execute(
             "SELECT bucket, night, standing, failed FROM seen JOIN nights ON name = night"
@@ -93,15 +114,22 @@ class History:
             (before, began, began),
         )
         seen: dict[str, list[tuple[str, Standing, bool]]] = {}
-        for bucket, night, standing, failed in rows:
-            seen.setdefault(bucket, []).append((night, Standing(standing), bool(failed)))
+        for row in rows:
+            each = read(_Seen, dict(zip(("bucket", "night", "standing", "failed"), row, strict=True)))
+            seen.setdefault(each.bucket, []).append((each.night, each.standing, bool(each.failed)))
         found = {}
         for name, nights in seen.items():
-            body, texts = self._database.execute("SELECT body, texts FROM buckets WHERE id = ?", (name,)).fetchone()
-            finding = Finding.from_plain(json.loads(body))
+            row = self._database.execute("SELECT body, texts FROM buckets WHERE id = ?", (name,)).fetchone()
+            if row is None:
+                raise DocumentError(f"nothing is known of bucket {shown(name)}")
+            body, texts = row
+            finding = Finding.from_plain(parse_json(body))
             settled = [standing for _, standing, _ in nights if standing is not Standing.PENDING]
             last = settled[-1] if settled else Standing.PENDING
-            found[name] = Bucket(finding, json.loads(texts), last, sightings(nights))
+            if finding.id != name:
+                raise DocumentError(f"bucket {shown(name)} is not the one that its finding has")
+            told = read(_Texts, {"texts": parse_json(texts)}).texts
+            found[name] = Bucket(finding, told, last, sightings(nights))
         return found
 
     def last_verdicts(self, before: str) -> dict[str, str]:
@@ -110,17 +138,23 @@ class History:
             "SELECT entry, verdict FROM replays JOIN nights ON name = night WHERE night != ? ORDER BY began, night",
             (before,),
         )
-        return dict(rows)
+        with _reading():
+            return {text(entry, ""): text(verdict, "") for entry, verdict in rows}
 
     def past(self) -> tuple[Past, ...]:
         """All nights, the first one first."""
+        with _reading():
+            return self._past()
+
+    def _past(self) -> tuple[Past, ...]:
         rows = self._database.execute("SELECT name, began, body FROM nights ORDER BY began, name").fetchall()
         counts: dict[str, dict[Standing, int]] = {}
         for night, standing, count in self._database.execute(
             "SELECT night, standing, count(*) FROM seen GROUP BY night, standing"
         ):
-            counts.setdefault(night, {})[Standing(standing)] = count
-        return tuple(replace(_past(name, json.loads(body)), standings=counts.get(name, {})) for name, _, body in rows)
+            standing = read(_Seen, {"bucket": "", "night": night, "standing": standing, "failed": 0}).standing
+            counts.setdefault(night, {})[standing] = count
+        return tuple(replace(_past(name, parse_json(body)), standings=counts.get(name, {})) for name, _, body in rows)
 
     def _began(self, night: str) -> str | None:
         row = self._database.execute("SELECT began FROM nights WHERE name = ?", (night,)).fetchone()
@@ -172,5 +206,39 @@ def _plain(past: Past) -> dict[str, Any]:
     }
 
 
-def _past(name: str, data: Mapping[str, Any]) -> Past:
-    return Past(name, data["cases"], data["seconds"], data["counts"], data["versions"], data["environment"])
+def _past(name: object, data: object) -> Past:
+    told = read(_PlainPast, data)
+    if not math.isfinite(told.seconds):
+        raise DocumentError("expected a finite number", "seconds")
+    return Past(text(name, ""), told.cases, told.seconds, told.counts, told.versions, told.environment)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainPast:
+    cases: int
+    seconds: float
+    counts: dict[str, int]
+    versions: dict[str, str]
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    texts: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    bucket: str
+    night: str
+    standing: Standing
+    failed: int
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What is read may be written by anyone."""
+    try:
+        yield
+    except (DocumentError, CaseError, sqlite3.DatabaseError) as error:
+        raise HistoryError(f"{DATABASE}: {error}: move it away to begin a new history") from error

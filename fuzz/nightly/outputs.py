@@ -172,7 +172,7 @@ def texts(folder: Path, pieces: Sequence[Piece]) -> dict[str, str]:
     """The texts of a finding's files, by name; not of those that are too long to be copied from a page."""
     files = {piece.name: folder / piece.path for piece in pieces if piece.path}
     return {
-        name: path.read_text(encoding="utf-8")
+        name: path.read_text(encoding="utf-8", errors="replace")
         for name, path in files.items()
         if name != "minimal case" and path.stat().st_size <= COPIED
     }

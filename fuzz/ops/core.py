@@ -191,9 +191,8 @@ def _infer(op_name: str, operands: tuple[TensorSpec, ...], attributes: tuple[tup
         RecursionError,
         MemoryError,
     ) as error:
-        raise CaseError(
-            f"{op_name}: torch rejects the operands: {(str(error).splitlines() or [type(error).__name__])[0]}"
-        ) from error
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CaseError(f"{op_name}: torch rejects the operands: {said}") from error
     if not isinstance(result, torch.Tensor) or result.dim() > MAX_RANK:
         raise CaseError(f"{op_name}: no result of at most {MAX_RANK} dims")
     if result.numel() > MAX_ELEMENTS:

@@ -18,7 +18,10 @@ from typing import Self
 import fuzz
 import oracles
 from fuzz.case import Case
+from fuzz.confined import restrict
+from fuzz.document import DocumentError
 from fuzz.grid import Cell
+from fuzz.plain import parse_json
 from fuzz.replay import Runner
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetUnavailable
@@ -83,9 +86,11 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         """Raises TargetUnavailable if the file cannot be written."""
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, check_same_thread=False, timeout=30)
+            restrict(self._database)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS results"
@@ -109,7 +114,10 @@ class Results:
                 "SELECT body FROM results WHERE plugin = ? AND judge = ? AND digest = ?",
                 (setting.plugin, setting.judge, case.digest),
             ).fetchone()
-        return None if row is None else Cell.from_plain(json.loads(row[0]))
+        try:
+            return None if row is None else Cell.from_plain(parse_json(row[0]))
+        except DocumentError as error:
+            raise TargetUnavailable(f"{self._path}: {error}; remove it") from error
 
     def any(self, setting: Setting) -> bool:
         """Whether any case has run so."""
