@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 MARK = "MESHFUZZ_WORKER"  # environment variable: the folder of the worker's temporary files
@@ -82,25 +82,34 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def kill(pids: Collection[int], ours: Callable[[], Collection[int]]) -> None:
-    """SIGKILL to those of the processes that are still among `ours`: an id may be given away at any time."""
+@contextlib.contextmanager
+def held(find: Callable[[], Collection[int]]) -> Iterator[list[int]]:
+    """Descriptors of the processes that `find` names: what they name stays the same, though an id is given away."""
     opened: dict[int, int] = {}
     try:
-        for pid in pids:
+        for pid in find():
             with contextlib.suppress(OSError):
                 opened[pid] = os.pidfd_open(pid)
-        # What the descriptor names cannot change any more.
-        for pid in set(ours()).intersection(opened) if opened else ():
-            with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(opened[pid], signal.SIGKILL)
+        still = set(find()) if opened else set()  # the id may have been given away before it was opened
+        yield [descriptor for pid, descriptor in opened.items() if pid in still]
     finally:
         for descriptor in opened.values():
             os.close(descriptor)
 
 
+def kill(descriptors: Collection[int]) -> None:
+    """SIGKILL to processes, by what `held` gave."""
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+
+
 def kill_marked(folder: Path) -> None:
     """End every process of workers of the folder, and wait until they are gone."""
     until = time.monotonic() + KILLING
-    while (found := marked(folder)) and time.monotonic() < until:
-        kill(found, lambda: marked(folder))
+    while time.monotonic() < until:
+        with held(lambda: marked(folder)) as found:
+            if not found:
+                return
+            kill(found)
         time.sleep(0.01)

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from fuzz.case import Case, MeshfuzzError, to_plain
 from fuzz.disk import out_of_space, remove, short_of_space, writing
 from fuzz.growth import Growth
-from fuzz.processes import MARK, descendants, exceeds, family_memory, kill, kill_marked
+from fuzz.processes import MARK, descendants, exceeds, family_memory, held, kill, kill_marked
 from fuzz.signature import last_meaningful_line
 from oracles.localisation import PASS_LOG, Localisation, fatal_pass
 from oracles.outcome import Outcome, Verdict
@@ -233,7 +233,10 @@ class WorkerProcess:
     @property
     def usable(self) -> bool:
         """Whether it can take a case."""
-        return not self._given_up and self._status(0) is None and _identity(self._temporary) == self._identity
+        if self._given_up or self._status(0) is not None or _identity(self._temporary) != self._identity:
+            return False
+        # What it says without being asked would be taken for the answer to the next request.
+        return not self._buffer and not self._selector.select(0)
 
     def outgrown(self) -> bool:
         """Whether it has leaked so much that it is to be replaced. To be asked once after every case."""
@@ -257,11 +260,13 @@ class WorkerProcess:
         """End the process and everything it started; remove its temporary files."""
         if self._reaped:
             return
-        if not self._given_up:
-            self.dismiss()
-            self._status(GRACE)
-        self.stop()
-        kill_marked(self._temporary)  # those that left the group
+        with held(lambda: descendants(self._process.pid)) as kin:
+            if not self._given_up:
+                self.dismiss()
+                self._status(GRACE)
+            self.stop()
+            kill(kin)
+        kill_marked(self._temporary)
         with self._reaping:
             self._process.wait()
             self._reaped = True
@@ -277,12 +282,13 @@ class WorkerProcess:
     def stop(self) -> None:
         """SIGTERM, then SIGKILL, to the whole group: children may live when the leader is gone."""
         self._given_up = True
-        if self._status(0) is None:
-            self.signal_group(signal.SIGTERM)
-            self._status(GRACE)
-        pid = self._process.pid
-        kill(descendants(pid), lambda: descendants(pid))  # while it lives to tell which are its own
-        self.signal_group(signal.SIGKILL)
+        # Some left the group, and only while it lives can it be told that they are its own.
+        with held(lambda: descendants(self._process.pid)) as kin:
+            if self._status(0) is None:
+                self.signal_group(signal.SIGTERM)
+                self._status(GRACE)
+            self.signal_group(signal.SIGKILL)
+            kill(kin)
 
     def _next_reply(self, until: float) -> dict[str, Any] | None:
         """The next message; None if the process is dead.

@@ -21,7 +21,7 @@ from oracles.reference import Expected, InvalidCase, reference
 from oracles.stagewise import judge_stages
 from oracles.targets.base import Observation, Target, TargetFailure
 from oracles.targets.config import TargetConfig, TargetUnavailable
-from oracles.verdict import compare, same
+from oracles.verdict import compare, malformed, same
 
 # bf16 results keep bf16 precision between fused ops only if XLA may not carry them wider; the reference rounds too.
 XLA_FLAGS = "--xla_allow_excess_precision=false"
@@ -106,7 +106,7 @@ def _compared(
 ) -> Outcome:
     if observation.compiled is None:
         clock.enter("compare")
-        return compare(case, expected, observation)
+        return malformed(case, expected, observation) or compare(case, expected, observation)
     clock.enter("execute")
     if inject:
         return judge_injected(case, expected, observation.compiled, observation.operations, inject)

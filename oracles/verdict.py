@@ -52,14 +52,66 @@ def compare(case: Case, expected: Mapping[str, Expected], observation: Observati
     return Outcome(Verdict.PASS, stage="compare")
 
 
+def malformed(case: Case, expected: Mapping[str, Expected], observation: Observation) -> Outcome | None:
+    """WRONG if what devices returned is no result of this case at all: too little, too much, or something else."""
+    if len(observation.outputs) != len(case.outputs):
+        message = f"{len(observation.outputs)} of {len(case.outputs)} outputs came back"
+        return _no_result(case, case.outputs[0].name, 0, message, observation)
+    for output, blocks in zip(case.outputs, observation.outputs, strict=True):
+        want = expected[output.name].values
+        if sorted(block.device for block in blocks) != list(range(case.mesh.size)):
+            present = len({block.device for block in blocks} & set(range(case.mesh.size)))
+            message = f"{len(blocks)} results came back, from {present} of {case.mesh.size} devices"
+            return _no_result(case, output.name, 0, message, observation)
+        for block in blocks:
+            if reason := _no_part(want, block):
+                return _no_result(case, output.name, block.device, f"device {block.device}: {reason}", observation)
+        parts = {block.start: block.values.numel() for block in blocks}
+        if (missing := want.numel() - sum(parts.values())) > 0:
+            return _no_result(
+                case, output.name, 0, f"{missing} of {want.numel()} elements are on no device", observation
+            )
+    return None
+
+
+def _no_part(want: torch.Tensor, block: Block) -> str:
+    """Why a block cannot be a part of a tensor; empty if it can."""
+    shape = tuple(block.values.shape)
+    if len(shape) != want.dim() or any(
+        first < 0 or first + size > total for first, size, total in zip(block.start, shape, want.shape, strict=True)
+    ):
+        return f"shape {shape} from {block.start} on is no part of shape {tuple(want.shape)}"
+    if block.values.is_floating_point() != want.is_floating_point():
+        return f"values of type {block.values.dtype}".replace("torch.", "")
+    return ""
+
+
+def _no_result(case: Case, name: str, device: int, message: str, observation: Observation) -> Outcome:
+    node = case.node(name)
+    return Outcome(
+        Verdict.WRONG,
+        stage="compare",
+        message=message,
+        op=node.op if node is not None else "input",
+        operations=observation.operations,
+        mismatches=(Mismatch(name, device, 0, 0),),
+    )
+
+
 def same(first: Observation, second: Observation) -> bool:
     """Whether two runs of one case left bit-identical results; positions of NaN included."""
+    if _layout(first) != _layout(second):
+        return False
     pairs = [
         (one.values, other.values)
         for blocks, others in zip(first.outputs, second.outputs, strict=True)
         for one, other in zip(blocks, others, strict=True)
     ]
     return all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs)
+
+
+def _layout(observation: Observation) -> list[list[tuple[int, tuple[int, ...], torch.Size]]]:
+    return [[(block.device, block.start, block.values.shape) for block in blocks] for blocks in observation.outputs]
 
 
 def _part(tensor: torch.Tensor, block: Block) -> torch.Tensor:
