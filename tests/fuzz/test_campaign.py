@@ -188,12 +188,19 @@ def test_ctrl_c_ends_cleanly_with_a_summary(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("FAKE_JITTER", "0.05")
     # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    interrupter = threading.Thread(target=_interrupt_after_the_first_case, args=(tmp_path,))
+    interrupter.start()
     summary = campaign(tmp_path, cases=None)
+    interrupter.join()
     assert summary.ended == "interrupted"
     assert summary.run > 0
     assert alive_with(tmp_path) == []
+
+
+def _interrupt_after_the_first_case(directory: Path) -> None:
+    while not (directory / "campaign.db").exists() or not rows(directory):
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_second_campaign_in_the_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
