@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,7 @@ def faster(measure: str, ours: Contender, theirs: Contender, note: str = "") -> 
 def generation(bench: Bench) -> Iterator[Row]:
     """Graphs, how many of them differ, and whole test cases."""
     options = bench.options
-    draw = {"answer": "generate", "seed": 0, "confirm": CONFIRMED}
+    draw: dict[str, Any] = {"answer": "generate", "seed": 0, "confirm": CONFIRMED}
     ours = bench.contender(OURS, "fuzz.strategies, 2x2 mesh", **draw)
     ours.turn(WARMING, 100)
     size = max(1, round(statistics.mean(map(len, ours.graphs))))
@@ -227,7 +227,9 @@ def distinct(ours: Contender, theirs: Contender) -> Row:
     sequences = [len({sequence(graph) for graph in side.graphs[:count]}) for side in (ours, theirs)]
     used = [len({op for graph in side.graphs[:count] for op, _ in graph}) for side in (ours, theirs)]
     ratio = sequences[0] / sequences[1]
-    return Row(*names, *sequences, ratio, note=f"different ops in them: ours {used[0]}, theirs {used[1]}")
+    return Row(
+        *names, sequences[0], sequences[1], ratio, note=f"different ops in them: ours {used[0]}, theirs {used[1]}"
+    )
 
 
 def sequence(graph: Graph) -> tuple[str, ...]:
@@ -283,57 +285,64 @@ def comparison(bench: Bench) -> Iterator[Row]:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def faults(bench: Bench) -> Iterator[Row]:
-    """Cases until each planted fault is detected: the median of the seeds."""
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How many cases of a tool one planted fault survives: the median of the seeds."""
+
+    fault: str
+    tool: str
+    setting: str
+    cases: int  # of one seed, at most
+    seeds: int
+    found: int = 0  # seeds
+    median: float | None = None  # None: not found by half of the seeds
+    places: float | None = None  # share of the cases drawn that have a place for it
+    reason: str = ""  # why there is no figure
+
+    @property
+    def cell(self) -> str:
+        if self.reason:
+            return "cannot" if self.reason.startswith("cannot") else "failed"
+        return f"{f'>{self.cases}' if self.median is None else f'{self.median:g}'} ({self.found}/{self.seeds})"
+
+
+def faults(bench: Bench) -> Iterator[Detection]:
+    """What every tool detects."""
     options = bench.options
-    ours = {entry["fault"]: entry for entry in detected_by_us(options)}
-    peers: dict[Tool, tuple[str, dict[str, Any], list[dict[str, Any]] | ToolFailed]] = {}
+    yield from detected_by_us(options)
+    method, nodes = DEFAULT
     for tool, setting, arguments in (
-        (NNSMITH, f"{DEFAULT[0]}, max_nodes={DEFAULT[1]}", {"method": DEFAULT[0], "nodes": DEFAULT[1]}),
+        (NNSMITH, f"{method}, max_nodes={nodes}", {"method": method, "nodes": nodes}),
         (XLAXIOM, "all motifs, dtypes and single ops", {"width": "widest"}),
     ):
+        blank = [Detection(fault, tool.name, setting, options.peer_cases, options.seeds) for fault in NEEDS]
         try:
-            peers[tool] = setting, bench.about(tool), detected_by(bench.driver(tool, "main"), options, arguments)
+            about, driver = bench.about(tool), bench.driver(tool, "main")
+            answers = [
+                driver.ask("detect", DETECTION_DEADLINE, seed=seed, cases=options.peer_cases, **arguments)
+                for seed in range(options.seeds)
+            ]
         except ToolFailed as error:
-            peers[tool] = setting, {}, error
-    for fault in NEEDS:
-        mine = ours[fault]["median"] if fault in ours else None
-        told = (
-            f"ours: found by {len(ours[fault]['cases'])} of {options.seeds} seeds" if fault in ours else "ours: failed"
-        )
-        for tool, (setting, about, answers) in peers.items():
-            names = (f"cases until {fault}", tool.name, f"tt mock, {options.detection_cases} cases", setting)
-            if isinstance(answers, ToolFailed):
-                yield Row(*names, mine, note=f"{told}; theirs: {answers}")
-            else:
-                yield detection_row(names, fault, mine, told, about, answers)
+            yield from (replace(one, reason=str(error)) for one in blank)
+        else:
+            yield from (detected_by_peer(one, about, answers) for one in blank)
 
 
-def detection_row(
-    names: tuple[str, str, str, str],
-    fault: str,
-    mine: float | None,
-    told: str,
-    about: Mapping[str, Any],
-    answers: Sequence[Mapping[str, Any]],
-) -> Row:
-    drawn = {
-        "ops": sorted({op for answer in answers for op in answer["ops"]}),
-        "drawn": sum(answer["drawn"] for answer in answers),
-    }
-    if reason := unable(names[1], fault, about, drawn):
-        return Row(*names, mine, note=f"{told}; theirs: cannot express: {reason}")
-    if fault not in about["emulated"]:
-        return Row(*names, mine, note=f"{told}; theirs: may express it, but nobody wrote how to plant it")
-    needed = tuple(answer["found"][fault] for answer in answers if fault in answer["found"])
-    median = detection.Row(FAULTS[fault], len(answers), needed, 0, (), 0).median
-    places = sum(answer["places"][fault] for answer in answers)
-    told += f", theirs by {len(needed)} of {len(answers)} (a place for it in {places} of {drawn['drawn']} cases)"
-    return Row(*names, mine, median, median / mine if mine and median else None, note=told)
+def detected_by_peer(blank: Detection, about: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> Detection:
+    drawn = sum(answer["drawn"] for answer in answers)
+    ops = sorted({op for answer in answers for op in answer["ops"]})
+    if reason := unable(blank.tool, blank.fault, about, {"ops": ops, "drawn": drawn}):
+        return replace(blank, reason=f"cannot express it: {reason}")
+    if blank.fault not in about["emulated"]:
+        return replace(blank, reason="it may express the fault, but nobody wrote how to plant it")
+    needed = tuple(answer["found"][blank.fault] for answer in answers if blank.fault in answer["found"])
+    median = detection.Row(FAULTS[blank.fault], blank.seeds, needed, 0, (), 0).median
+    places = sum(answer["places"][blank.fault] for answer in answers) / drawn
+    return replace(blank, found=len(needed), median=median, places=places)
 
 
-def detected_by_us(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What `detection.py` measures; nothing if it fails or takes too long."""
+def detected_by_us(options: argparse.Namespace) -> Iterator[Detection]:
+    """What `detection.py` measures."""
     command = [sys.executable, detection.__file__, "--json", "--reduced-seeds", "0", "--faults", ",".join(NEEDS)]
     command += ["--seeds", str(options.seeds), "--cases", str(options.detection_cases)]
     process = subprocess.Popen(
@@ -341,21 +350,18 @@ def detected_by_us(options: argparse.Namespace) -> list[dict[str, Any]]:
     )
     try:
         output, _ = process.communicate(timeout=DETECTION_DEADLINE)
+        reason = f"detection.py ended with {process.returncode}" if process.returncode else ""
     except subprocess.TimeoutExpired:
-        return []
+        output, reason = "", f"detection.py took more than {DETECTION_DEADLINE:.0f} s"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return json.loads(output) if process.returncode == 0 else []
-
-
-def detected_by(driver: Driver, options: argparse.Namespace, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The answers of a peer's driver, one for each seed. Raises ToolFailed."""
-    return [
-        driver.ask("detect", DETECTION_DEADLINE, seed=seed, cases=options.peer_cases, **arguments)
-        for seed in range(options.seeds)
-    ]
+    told = {entry["fault"]: entry for entry in ([] if reason else json.loads(output))}
+    for fault in NEEDS:
+        blank = Detection(fault, OURS.name, "tt mock, 2x2 mesh", options.detection_cases, options.seeds, reason=reason)
+        entry = told.get(fault)
+        yield blank if entry is None else replace(blank, found=len(entry["cases"]), median=entry["median"])
 
 
 # --- report ----------------------------------------------------------------------------------------------------------
@@ -373,26 +379,63 @@ def environment(bench: Bench) -> dict[str, Any]:
     return {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "load": load, "tools": tools}
 
 
-def report(told: Mapping[str, Any], rows: Sequence[Row], console: Console) -> None:
-    """One line of figures per row, with its settings below."""
+def report(told: Mapping[str, Any], rows: Sequence[Row], detections: Sequence[Detection], console: Console) -> None:
+    """What the run depends on, and its tables."""
     console.print(f"{told['date']}, {told['cores']} cores, load {told['load']} before the run", markup=False)
     for name, versions in told["tools"].items():
         listed = ", ".join(f"{package} {version}" for package, version in versions.items())
         console.print(f"{name}: {listed}", markup=False)
+    if rows:
+        console.print(table_of_rows(rows, told["cores"]), markup=False)
+    if detections:
+        console.print(table_of_detections(detections, told["cores"]), markup=False)
+        for reason, faults_of in reasons(detections).items():
+            console.print(f"{reason} ({', '.join(faults_of)})", markup=False)
+
+
+def table_of_rows(rows: Sequence[Row], cores: int) -> Table:
+    """One line of figures per row, with its settings below."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption="ratio above 1: better for us")
-    table.add_column("", overflow="fold", ratio=1)
+    table.add_column(f"on {cores} cores", overflow="fold", ratio=1)
     for heading in ("ours", "theirs", "ratio", "of turns"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        what = f"{row.measure}, {told['cores']} cores, against {row.peer}"
         settings = f"  ours: {row.our_setting}\n  theirs: {row.their_setting}\n  {row.note}"
-        spread = "" if row.spread is None else f"{row.spread[0]:.3g} to {row.spread[1]:.3g}"
+        spread = "" if row.spread is None else f"{row.spread[0]:.2g}..{row.spread[1]:.2g}"
         figures = ("-" if figure is None else f"{figure:.3g}" for figure in (row.ours, row.theirs, row.ratio))
-        table.add_row(f"{what}\n{settings}", *figures, spread)
-    console.print(table, markup=False)
+        table.add_row(f"{row.measure}, against {row.peer}\n{settings}", *figures, spread)
+    return table
 
 
-PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+def table_of_detections(detections: Sequence[Detection], cores: int) -> Table:
+    """Cases until detection, by fault and tool; with ratios to ours where both have a figure."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.caption = "cases, median (seeds that found it); ratio above 1: better for us; places: share of their cases"
+    table.add_column(f"cases until, on {cores} cores", overflow="fold", ratio=1)
+    settings = dict.fromkeys((one.tool, one.setting) for one in detections)
+    for tool, setting in settings:
+        table.add_column(f"{tool}: {setting}", overflow="fold", justify="right")
+    by_fault = {fault: [one for one in detections if one.fault == fault] for fault in NEEDS}
+    for fault, (ours, *peers) in by_fault.items():
+        cells = [ours.cell]
+        for peer in peers:
+            ratio = f"\nratio {peer.median / ours.median:.2g}" if peer.median and ours.median else ""
+            places = "" if peer.places is None else f"\nplaces {peer.places:.1%}"
+            cells.append(f"{peer.cell}{ratio}{places}")
+        table.add_row(fault, *cells)
+    return table
+
+
+def reasons(detections: Sequence[Detection]) -> dict[str, list[str]]:
+    """Why there is no figure: tool and reason, with the faults it is said of."""
+    found: dict[str, list[str]] = {}
+    for one in detections:
+        if one.reason:
+            found.setdefault(f"{one.tool}: {one.reason.removeprefix(f'{one.tool}: ')}", []).append(one.fault)
+    return found
+
+
+PARTS: dict[str, Callable[[Bench], Iterator[Row | Detection]]] = {
     "generation": generation,
     "comparison": comparison,
     "faults": faults,
@@ -417,11 +460,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="peers-") as folder, ExitStack() as stack:
         bench = Bench(options, Path(folder), stack)
         told = environment(bench)
-        rows = [row for part in parts for row in PARTS[part](bench)]
+        found = [result for part in parts for result in PARTS[part](bench)]
+    rows = [result for result in found if isinstance(result, Row)]
+    detections = [result for result in found if isinstance(result, Detection)]
     if options.json:
-        print(json.dumps({**told, "rows": [asdict(row) for row in rows]}, indent=2))
+        results = {"rows": [asdict(row) for row in rows], "faults": [asdict(one) for one in detections]}
+        print(json.dumps({**told, **results}, indent=2))
     else:
-        report(told, rows, Console())
+        report(told, rows, detections, Console())
 
 
 if __name__ == "__main__":

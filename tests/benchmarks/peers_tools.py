@@ -138,8 +138,8 @@ class Driver:
                     self._kill()
                     raise ToolFailed(f"{self.tool.name}: {late}")
                 if not (read := os.read(self._process.stdout.fileno(), 1 << 16)):
-                    self._kill()
-                    raise ToolFailed(f"{self.tool.name}: its driver ended: {self._last_words()}")
+                    status = self._kill()
+                    raise ToolFailed(f"{self.tool.name}: its driver ended with {status}: {self._last_words()}")
                 self._buffer += read
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
@@ -148,9 +148,14 @@ class Driver:
         lines = (self.folder / "log").read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
 
-    def _kill(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+    def _kill(self) -> int:
+        """End it, unless it ended by itself: its exit code, or minus the signal."""
+        if self._process is None:
+            return 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=0.5)  # one that closed its pipe is about to end
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        status = self._process.wait()
+        self._process = None
+        return status

@@ -115,7 +115,7 @@ def planted(fault: str) -> Any:
 
 
 def detect(width: str, seed: int, cases: int) -> dict[str, Any]:
-    """Cases until each fault is detected, and in how many cases up to then there was a place for it."""
+    """Cases until each fault is detected, and in how many of those drawn there was a place for it."""
     found: dict[str, int] = {}
     places = dict.fromkeys(FAULTS, 0)
     used: set[str] = set()
@@ -124,9 +124,10 @@ def detect(width: str, seed: int, cases: int) -> dict[str, Any]:
         ops = {node.op for node in workload.nodes}
         used |= ops
         for fault in FAULTS:
-            if fault in found or ops.isdisjoint(FAULTS[fault]):
+            place = not ops.isdisjoint(FAULTS[fault])
+            places[fault] += place
+            if not place or fault in found:
                 continue
-            places[fault] += 1
             wrong = execute_array_api(workload, planted(fault), backend="planted")
             if compare(wrong, execute_numpy(workload), workload.policy).classification is not Classification.PASS:
                 found[fault] = index + 1
