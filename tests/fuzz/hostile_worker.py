@@ -61,7 +61,7 @@ def _say(text: bytes | dict[str, Any]) -> None:
         left = left[os.write(_reply_fd, left) :]
 
 
-# --- what is done; `hostile_campaign` has the verdict that it must get -------------------------------------------------
+# --- what is done; `hostile_campaign` has the verdict that it must get ------------------------------------------------
 
 
 def _abort() -> None:
