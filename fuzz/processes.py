@@ -21,12 +21,15 @@ _PROC = Path("/proc")
 
 
 def memory_of(pid: int) -> int:
-    """Bytes that the process holds, in memory and swapped out; 0 if it is gone. Shared pages count in full."""
+    """Bytes that the process holds, in memory and swapped out; 0 if it is gone. Shared pages count in full.
+
+    Pages of mapped files do not: the kernel takes them back whenever it likes.
+    """
     try:
         lines = (_PROC / str(pid) / "status").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("VmRSS:", "VmSwap:")))
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:")))
 
 
 def family_memory(pid: int) -> int:
@@ -47,7 +50,7 @@ def _own_memory(pid: int) -> int:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("Pss:", "SwapPss:")))
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:", "SwapPss:")))
 
 
 def descendants(pid: int) -> list[int]:

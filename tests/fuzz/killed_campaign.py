@@ -156,9 +156,7 @@ def recorded(folder: Path) -> set[int]:
 def result(folder: Path) -> object:
     """Everything that a campaign found, but for times and the addresses in logs."""
     with Store.open(folder) as store:
-        findings = [
-            replace(finding, outcome=replace(finding.outcome, seconds={}, log="")) for finding in store.findings()
-        ]
+        bare = [replace(one, outcome=replace(one.outcome, seconds={}, log="")) for one in store.findings()]
         rows = store._query("SELECT number, digest, verdict, stage, signature, bucket FROM cases ORDER BY number")
         return rows, [finding.to_plain() for finding in bare], store.coverage()
 
