@@ -163,20 +163,21 @@ def take_turns(contenders: Sequence[Contender], cases: int) -> None:
 
 
 def faster(measure: str, ours: Contender, theirs: Contender, note: str = "") -> Row:
-    """Valid cases per second of two contenders that took turns."""
+    """Valid cases per second of two contenders, over the turns that both took."""
     names = (measure, theirs.tool, ours.setting, theirs.setting)
-    if ours.failure or theirs.failure or not ours.rate or not theirs.rate:
-        return Row(*names, ours.rate, theirs.rate, note=ours.failure or theirs.failure or "no valid case")
-    turns = [
-        (our_cases / our_seconds) / (their_cases / their_seconds)
-        for our_cases, our_seconds, their_cases, their_seconds in zip(
-            ours.valid, ours.seconds, theirs.valid, theirs.seconds, strict=True
-        )
-        if their_cases
+    turns = min(len(ours.seconds), len(theirs.seconds))
+    failure = ours.failure or theirs.failure
+    if not turns or not sum(ours.valid[:turns]) or not sum(theirs.valid[:turns]):
+        return Row(*names, ours.rate, theirs.rate, note=failure or "no valid case")
+    rates = [sum(side.valid[:turns]) / sum(side.seconds[:turns]) for side in (ours, theirs)]
+    ratios = [
+        (ours.valid[turn] / ours.seconds[turn]) / (theirs.valid[turn] / theirs.seconds[turn])
+        for turn in range(turns)
+        if theirs.valid[turn]
     ]
     valid = [f"{sum(side.valid) / side.cases:.1%} of {side.cases}" for side in (ours, theirs)]
-    told = f"valid: ours {valid[0]}, theirs {valid[1]}{note}"
-    return Row(*names, ours.rate, theirs.rate, ours.rate / theirs.rate, (min(turns), max(turns)), told)
+    told = f"valid: ours {valid[0]}, theirs {valid[1]}{note}{f'; {turns} turns: {failure}' if failure else ''}"
+    return Row(*names, rates[0], rates[1], rates[0] / rates[1], (min(ratios), max(ratios)), told)
 
 
 # --- generation ------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def _install(tool: Tool, folder: Path, requirements: tuple[str, ...]) -> None:
 
 @dataclass
 class Driver:
-    """A running driver. A context manager; used by one thread."""
+    """A driver, started by the first question, and again by the next one after its death. A context manager."""
 
     tool: Tool
     python: Path
@@ -90,20 +90,6 @@ class Driver:
     _buffer: bytes = field(default=b"", init=False)
 
     def __enter__(self) -> Driver:
-        temporary = self.folder / "tmp"
-        temporary.mkdir(parents=True, exist_ok=True)
-        # NNSmith keeps the dtypes that it found to work in the user's cache.
-        own = {"TMPDIR": str(temporary)} | ({"XDG_CACHE_HOME": str(self.folder)} if self.tool.requirements else {})
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(self.python), str(Path(__file__).parent / self.tool.driver)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=temporary,
-                env=os.environ | own | ({} if self.tool.requirements else {"PYTHONPATH": str(ROOT)}),
-                start_new_session=True,
-            )
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -116,10 +102,28 @@ class Driver:
             self._process.wait(timeout=30)
         self._kill()
 
+    def _started(self) -> subprocess.Popen[bytes]:
+        temporary = self.folder / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        # NNSmith keeps the dtypes that it found to work in the user's cache.
+        own = {"TMPDIR": str(temporary)} | ({"XDG_CACHE_HOME": str(self.folder)} if self.tool.requirements else {})
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [str(self.python), str(Path(__file__).parent / self.tool.driver)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=temporary,
+                env=os.environ | own | ({} if self.tool.requirements else {"PYTHONPATH": str(ROOT)}),
+                start_new_session=True,
+            )
+
     def ask(self, answer: str, deadline: float, **arguments: object) -> Any:
-        """What the driver answers within so many seconds. Raises ToolFailed; no other answer comes after a time-out."""
-        if self._process is None or self._process.stdin is None or self._process.stdout is None:
-            raise ToolFailed(f"{self.tool.name} was ended")
+        """What the driver answers within so many seconds. Raises ToolFailed."""
+        if self._process is None:
+            self._process, self._buffer = self._started(), b""
+        if self._process.stdin is None:
+            raise ToolFailed(f"{self.tool.name}: its driver has no stdin")
         with contextlib.suppress(BrokenPipeError):  # its death is told below
             self._process.stdin.write((json.dumps({"ask": answer, **arguments}) + "\n").encode())
             self._process.stdin.flush()
@@ -130,7 +134,7 @@ class Driver:
 
     def _line(self, until: float, late: str) -> bytes:
         if self._process is None or self._process.stdout is None:
-            raise ToolFailed(f"{self.tool.name} was ended")
+            raise ToolFailed(f"{self.tool.name}: its driver has no stdout")
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
