@@ -219,8 +219,8 @@ def _right(case: Case, outcome: Outcome) -> str:
 def _exactness(case: Case, outcome: Outcome) -> str:
     if outcome.number_format:
         return f"Rounding: digits are lost and nothing is misplaced ({outcome.number_format})."
-    names = {mismatch.output for mismatch in outcome.mismatches}
     known = specs(case)
+    names = {mismatch.output for mismatch in outcome.mismatches} & known.keys()
     if all(known[name].dtype in ("i32", "i64", "bool") for name in names):
         return "Not rounding: the result holds integers and is compared exactly."
     nodes = [node for node in case.nodes if node.name in names]

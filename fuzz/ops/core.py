@@ -234,9 +234,15 @@ def check_size(case: Case) -> None:
 
 
 def source_line(node: Node) -> str:
-    """The node as a Python expression over the operands' names."""
+    """The node as a Python expression over the operands' names, with its attributes as literals.
+
+    Raises CaseError if it lacks what its op is written with.
+    """
     op = get(node.op)
-    written: dict[str, str] = {}
-    for key, value in node.attributes:
-        written[key] = str(TORCH_DTYPES[str(value)]) if key == "dtype" else repr(value)
-    return op.source.format(*node.operands, operands=", ".join(node.operands), **written)
+    try:
+        written = {
+            key: str(TORCH_DTYPES[str(value)]) if key == "dtype" else repr(value) for key, value in node.attributes
+        }
+        return op.source.format(*node.operands, operands=", ".join(node.operands), **written)
+    except (IndexError, KeyError, TypeError) as error:
+        raise CaseError(f"{node.op}: operands or attributes do not fit: {type(error).__name__} {error}") from error
