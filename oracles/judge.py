@@ -21,6 +21,7 @@ from oracles.reference import Expected, InvalidCase, reference
 from oracles.stagewise import judge_stages
 from oracles.targets.base import Observation, Target, TargetFailure
 from oracles.targets.config import TargetConfig, TargetUnavailable
+from oracles.targets.torch_xla_import import import_torch_xla
 from oracles.verdict import compare, malformed, same
 
 # bf16 results keep bf16 precision between fused ops only if XLA may not carry them wider; the reference rounds too.
@@ -43,6 +44,7 @@ def _settle_process() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["PJRT_DEVICE"] = "CPU"  # torch_xla only traces here; the device under test is another client
     torch.set_num_threads(1)  # one worker per core: more threads only get in each other's way
+    import_torch_xla()
 
 
 def open_target(config: TargetConfig) -> Target:
