@@ -10,6 +10,7 @@ workers, and a campaign that was killed goes on as if it had not been.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import traceback
@@ -37,6 +38,7 @@ from fuzz.pool import Pool, PoolClosed
 from fuzz.priorities import PriorityExecutor
 from fuzz.settings import Budget, Settings
 from fuzz.settlement import settle, united
+from fuzz.station import this_machine
 from fuzz.store import SKIPPED, Finding, Record, Script, State, Store, StoreError, locked
 from fuzz.worker_process import WORKER
 from oracles.outcome import Verdict
@@ -58,13 +60,15 @@ Result = TypeVar("Result")
 Publish = Callable[[Finding, Path, TargetConfig, Callable[[Case], dict[str, Any]]], tuple[Script, ...]]
 
 
-def planned_after(settled: int) -> list[int]:
-    """The rounds whose plans are made when this one is settled, and know nothing later; -1: before the first.
+def planned_after(settled: int, base: int = 0) -> list[int]:
+    """The rounds whose plans are made when this one is settled, and know nothing later; base - 1: before the first.
 
     The more rounds lie between, the more workers stay busy during long investigations, and the more cases run that a
     new finding would have told to avoid. So they become more with the campaign, in which new findings become rare.
     """
-    return [number for number in range(settled + 1, 2 * settled + 4) if max(-1, number - 2 - number // 8) == settled]
+    settled -= base
+    later = range(settled + 1, 2 * settled + 4)
+    return [base + number for number in later if max(-1, number - 2 - number // 8) == settled]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,8 @@ def run_campaign(
     """
     with locked(directory):
         clear(directory)  # of a driver that was killed; ours alone under the lock
-        plain = {"settings": settings.to_plain(), "budget": budget.to_plain()}
+        made_with = dict(this_machine(settings.target).versions)
+        plain = {"settings": settings.to_plain(), "budget": budget.to_plain(), "versions": made_with}
         store = Store.open(directory) if resume else Store.create(directory, plain)
         engine = open_engine(settings, directory, tools.sample, tools.command, store.running)
         elsewhere = Elsewhere(
@@ -157,6 +162,7 @@ class Campaign:
         self._tools = tools
         self._corpus = numbered(corpus, settings.target)
         self._began = time.monotonic()
+        self._end = sys.maxsize if budget.cases is None else settings.first + budget.cases  # of the numbers of cases
         self._ended = False
         self._lock = threading.Lock()
         store.reopen()
@@ -180,10 +186,11 @@ class Campaign:
                 self._publish(finding.key)
         self._replay_corpus()
         rounds = self._store.rounds()
-        first = min(rounds, default=0)
+        base = self._settings.first // ROUND
+        first = min(rounds, default=base)
         self._tried = self._store.tried(0, first * ROUND)
         # What failed in the corpus, and what was not investigated to its end.
-        self._settle(self._store.pending(first * ROUND), plans=[] if rounds else planned_after(-1))
+        self._settle(self._store.pending(first * ROUND), plans=[] if rounds else planned_after(base - 1, base))
         for number, plan in rounds.items():
             self._begin(number, self._plan_from(plan))
         ended = self._settle_rounds(first)
@@ -202,10 +209,10 @@ class Campaign:
             if self._time_is_up():
                 return TIME_IS_UP
             end = (number + 1) * ROUND
-            if self._budget.cases is not None and end > self._budget.cases:
+            if end > self._end:
                 self._settle(self._store.pending(end))  # not the last word on this round: a resumed campaign goes on
                 return "all cases are drawn"
-            self._settle(self._store.pending(end), number, planned_after(number))
+            self._settle(self._store.pending(end), number, planned_after(number, self._settings.first // ROUND))
             if self._budget.findings is not None and self._new >= self._budget.findings:
                 return "enough findings"
             number += 1
@@ -315,7 +322,7 @@ class Campaign:
         self._rounds[number] = [
             self._executor.submit(RUN + number, partial(self._trial, plan, case))
             for case in numbers
-            if case not in self._recorded and (self._budget.cases is None or case < self._budget.cases)
+            if case not in self._recorded and self._settings.first <= case < self._end
         ]
 
     def _trial(self, plan: Plan, number: int) -> None:

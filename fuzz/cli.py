@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from fuzz.case import MeshfuzzError
-from fuzz.commands import about, corpus, findings, nightly, run, scripts, verify, versions
+from fuzz.commands import about, corpus, findings, merge, nightly, run, scripts, verify, versions
 from fuzz.commands.output import ENVIRONMENT, INTERRUPTED, NOTHING_NEW, USAGE
 from fuzz.document import printable
 from oracles.targets.config import TargetUnavailable
@@ -35,6 +35,7 @@ for command in (
     run.run,
     findings.show,
     findings.reduce_command,
+    merge.merge,
     scripts.emit,
     scripts.prove,
     corpus.corpus,

@@ -18,6 +18,7 @@ _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 # Beyond these a setting in a database is no one's wish.
 MAX_WORKERS = 1024
+MAX_NUMBER = 1 << 39  # of a case
 ENGINES = ("local", "ray")  # this machine, or a cluster
 MAX_DEADLINE = 86400.0  # seconds
 MAX_MEMORY = 1 << 42  # bytes
@@ -42,6 +43,7 @@ class Settings:
     memory_limit: int = 4 << 30  # bytes of a worker before it is replaced
     revisit: float = 0.1  # share of the cases with a known bucket's pattern that run all the same
     corpus: str = ""  # folder whose cases run first; empty: none
+    first: int = 0  # number of the first case
     engine: str = "local"  # one of ENGINES: where the workers are
 
     def to_plain(self) -> dict[str, Any]:
@@ -60,6 +62,7 @@ class Settings:
             "memory_limit": (settings.memory_limit, 1, MAX_MEMORY),
             "space.memory_limit": (space.memory_limit, 1, MAX_MEMORY),
             "revisit": (settings.revisit, 0, 1),
+            "first": (settings.first, 0, MAX_NUMBER),
         }
         for name, (value, least, most) in limits.items():
             if not least <= value <= most:

@@ -16,7 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -232,6 +232,24 @@ class Record:
     number: int
     digest: str
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Everything that is recorded about one case."""
+
+    number: int
+    digest: str
+    verdict: str  # or SKIPPED
+    stage: str
+    signature: str
+    message: str
+    seconds: float
+    patterns: str
+    stages: str | None
+    outcome: str | None
+    bucket: str | None
+    absorbed: int
 
 
 @contextmanager
@@ -484,6 +502,51 @@ class Store:
         )
         return Counter((name, row.verdict.failing) for row in rows for name in row.patterns.split())
 
+    # --- whole campaigns ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """What is read inside belongs together, whoever writes meanwhile."""
+        with self._lock:
+            self._database.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._database.rollback()
+
+    def rows(self) -> list[Row]:
+        """All cases, by number. Raises StoreError if one has a verdict or a bucket that does not exist."""
+        rows = self._rows(Row, "SELECT * FROM cases ORDER BY number")
+        keys = {key for (key,) in self._query("SELECT key FROM findings")}
+        for row in rows:
+            if row.verdict not in (SKIPPED, *Verdict) or (row.bucket is not None and row.bucket not in keys):
+                raise StoreError(f"{self.directory / DATABASE}: case {row.number}: not written by this version")
+        return rows
+
+    def setting(self, name: str) -> Any:
+        """Plain data stored under a name, None if there is none; whoever asks checks what it is."""
+        return self._setting(name)
+
+    def take_over(
+        self,
+        rows: Iterable[Row],
+        findings: Iterable[Finding],
+        coverage: Mapping[Feature, tuple[int, int]],
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Fill an empty campaign with what others recorded."""
+        with self._writing():
+            self._database.executemany(f"INSERT INTO cases VALUES ({', '.join('?' * 12)})", map(astuple, rows))
+            for finding in findings:
+                self._put(finding)
+            self._database.executemany(
+                "INSERT INTO coverage VALUES (?, ?, ?, ?, ?, ?)",
+                [(*feature, *counted) for feature, counted in coverage.items()],
+            )
+            self._database.executemany(
+                "INSERT INTO campaign VALUES (?, ?)", [(name, json.dumps(value)) for name, value in settings.items()]
+            )
+
     # --- rounds -------------------------------------------------------------------------------------------------------
 
     def rounds(self) -> dict[int, dict[str, Any]]:
@@ -556,7 +619,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.directory / DATABASE} cannot be read ({error}): choose another --dir") from error
 
-    def _rows(self, kind: type[Row], statement: str, values: tuple[object, ...] = ()) -> list[Row]:
+    def _rows(self, kind: type[Columns], statement: str, values: tuple[object, ...] = ()) -> list[Columns]:
         """Rows with a column per field of a class, checked: SQLite stores any type in any column."""
         names = [field.name for field in fields(kind)]
         with self._reading("cases"):
@@ -580,7 +643,7 @@ class Store:
             ) from error
 
 
-Row = TypeVar("Row", "_Count", "_Covered", "_Tried")
+Columns = TypeVar("Columns", "_Count", "_Covered", "_Tried", Row)
 
 
 @dataclass(frozen=True, slots=True)

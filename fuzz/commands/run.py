@@ -25,7 +25,7 @@ from fuzz.commands.options import (
 )
 from fuzz.commands.output import ENVIRONMENT, FINDINGS, NOTHING_NEW, show_text
 from fuzz.document import shown
-from fuzz.settings import CORPUS, ENGINES, Budget, Settings, UsageError, parse_bytes, parse_seconds
+from fuzz.settings import CORPUS, ENGINES, MAX_NUMBER, Budget, Settings, UsageError, parse_bytes, parse_seconds
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 DEFAULT_TIME = "15m"
@@ -47,6 +47,13 @@ MESHES = ("2x2", "1x4", "1x2", "2x4", "1x8", "1x1")
     "--time", "time_text", metavar="15m", help=f"End after this long; default {DEFAULT_TIME} if no limit is set."
 )
 @click.option("--cases", type=click.IntRange(min=1), help="End when this many cases are drawn; default: no limit.")
+@click.option(
+    "--first",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, MAX_NUMBER),
+    help="Number of the first case of the seed: with --cases a range, for machines that share one and are merged.",
+)
 @click.option("--findings", type=click.IntRange(min=1), help="End when this many are found; default: no limit.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same cases; another, others.")
 @click.option("--ops", multiple=True, metavar="NAME[,NAME]", help="Draw only these ops; default: all.")
@@ -104,6 +111,7 @@ def run(
     findings: int | None,
     workers: int | None,
     engine: str,
+    first: int,
     directory: Path,
     resume: bool,
     as_json: bool,
@@ -117,7 +125,7 @@ def run(
             settings = replace(settings, engine=engine, workers=_workers(None, engine))
         settings = replace(settings, workers=workers) if workers is not None else settings
     else:
-        settings = replace(settings_of(workers=_workers(workers, engine), **choices), engine=engine)
+        settings = replace(settings_of(workers=_workers(workers, engine), **choices), engine=engine, first=first)
         if budget == Budget():
             budget = Budget(parse_seconds(DEFAULT_TIME))
     from fuzz.campaign import Tools, run_campaign
@@ -219,13 +227,15 @@ def _resumed(context: click.Context, directory: Path, budget: Budget) -> tuple[S
     """The settings of the folder's campaign, and its budget unless a new one is given."""
     from fuzz.store import Store
 
-    own = ("target", "mock", "deadline", "meshes", "seed", "ops", "dtypes", "memory", "revisit", "inject")
+    own = ("target", "mock", "deadline", "meshes", "seed", "ops", "dtypes", "memory", "revisit", "inject", "first")
     for name in (*own, "no_corpus"):
         if _given(context, name):
             option = {"meshes": "mesh", "dtypes": "dtype", "no_corpus": "no-corpus"}.get(name, name)
             raise UsageError(f"--{option} cannot change with --resume: leave it out or start in another --dir")
     with Store.open(directory) as store:
         settings, before = stored(store)
+        if store.setting("merged") is not None:
+            raise UsageError(f"{directory} was merged and cannot be resumed: start a campaign in another --dir")
     confirmed(settings.target, context.params["plugin"])
     # A database says what ran, not what this machine can take, nor which of its files to read.
     if settings.engine == "local":
