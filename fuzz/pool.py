@@ -134,7 +134,7 @@ class Pool:
             try:
                 return worker.localise(case, self._deadline)
             finally:
-                if not worker.usable or worker.outgrown():
+                if worker.outgrown() or not worker.usable:
                     self._end_localiser()
                 if self._closed:
                     raise PoolClosed("the worker pool was closed")
@@ -151,7 +151,7 @@ class Pool:
             try:
                 return work(worker)
             finally:
-                if not worker.usable or worker.outgrown():
+                if worker.outgrown() or not worker.usable:
                     slot = worker.number
                     self._end(worker)
                 if self._closed:

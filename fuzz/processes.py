@@ -3,15 +3,16 @@
 
 A process group is not enough: a daemon leaves it. Every process is found by an entry of its environment, which children
 inherit; while the worker lives, also those that dropped it, because the worker adopts its orphans (see `fuzz.worker`).
+What drops it and outlives its worker before anybody looked is not found.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 MARK = "MESHFUZZ_WORKER"  # environment variable: the folder of the worker's temporary files
@@ -32,16 +33,57 @@ def memory_of(pid: int) -> int:
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:")))
 
 
-def family_memory(pid: int) -> int:
-    """Bytes that the process and its descendants hold; what they share counts more than once."""
-    return sum(map(memory_of, (pid, *descendants(pid))))
+class Family:
+    """A process and what it started, which is remembered: a daemon has no parent any more when the process is gone.
+
+    Processes are held by descriptors, which name the same one for ever; an id is given away when its process is gone.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._held: dict[int, int] = {}  # descriptors by id
+
+    def look(self) -> list[int]:
+        """Ids of the process and of its descendants that run now. Orphans are children of the one that adopted them."""
+        for pid in [pid for pid, descriptor in self._held.items() if _has_ended(descriptor)]:
+            os.close(self._held.pop(pid))
+        found = descendants(self._pid)
+        new = {}
+        for pid in set(found).difference(self._held):
+            with contextlib.suppress(OSError):
+                new[pid] = os.pidfd_open(pid)
+        still = set(descendants(self._pid)) if new else set()
+        for pid, descriptor in new.items():
+            if pid in still:
+                self._held[pid] = descriptor
+            else:  # it ended, and its id may have been given away before it was opened
+                os.close(descriptor)
+        return [self._pid, *found]
+
+    def memory(self) -> int:
+        """Bytes that all of them hold; what they share counts more than once."""
+        return sum(map(memory_of, self.look()))
+
+    def exceeds(self, limit: int) -> bool:
+        """Whether all of them hold more bytes than that; what they share counts once."""
+        pids = self.look()
+        # The exact figure takes milliseconds, and is below the other one.
+        return sum(map(memory_of, pids)) > limit and (len(pids) == 1 or sum(map(_own_memory, pids)) > limit)
+
+    def kill_descendants(self) -> None:
+        """SIGKILL to all that it started and that was ever seen."""
+        for descriptor in self._held.values():
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Forget them."""
+        while self._held:
+            os.close(self._held.popitem()[1])
 
 
-def exceeds(pid: int, limit: int) -> bool:
-    """Whether the process and its descendants hold more bytes than that; what they share counts once."""
-    pids = (pid, *descendants(pid))
-    # The exact figure takes milliseconds, and is below the other one.
-    return sum(map(memory_of, pids)) > limit and (len(pids) == 1 or sum(map(_own_memory, pids)) > limit)
+def _has_ended(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
 
 
 def _own_memory(pid: int) -> int:
@@ -69,12 +111,13 @@ def descendants(pid: int) -> list[int]:
 
 def marked(folder: Path) -> list[int]:
     """Running processes of workers whose temporary files are, or were, in the folder or below it."""
+    pids = map(int, filter(str.isdigit, os.listdir(_PROC)))
+    return [pid for pid in pids if pid != os.getpid() and _is_marked(pid, folder)]
+
+
+def _is_marked(pid: int, folder: Path) -> bool:
     whole = os.fsencode(f"{MARK}={folder}")
-    return [
-        pid
-        for pid in map(int, filter(str.isdigit, os.listdir(_PROC)))
-        if pid != os.getpid() and any(entry == whole or entry.startswith(whole + b"/") for entry in _environment(pid))
-    ]
+    return any(entry == whole or entry.startswith(whole + b"/") for entry in _environment(pid))
 
 
 def _environment(pid: int) -> list[bytes]:
@@ -85,34 +128,19 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-@contextlib.contextmanager
-def held(find: Callable[[], Collection[int]]) -> Iterator[list[int]]:
-    """Descriptors of the processes that `find` names: what they name stays the same, though an id is given away."""
-    opened: dict[int, int] = {}
-    try:
-        for pid in find():
-            with contextlib.suppress(OSError):
-                opened[pid] = os.pidfd_open(pid)
-        still = set(find()) if opened else set()  # the id may have been given away before it was opened
-        yield [descriptor for pid, descriptor in opened.items() if pid in still]
-    finally:
-        for descriptor in opened.values():
-            os.close(descriptor)
-
-
-def kill(descriptors: Collection[int]) -> None:
-    """SIGKILL to processes, by what `held` gave."""
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-
-
 def kill_marked(folder: Path) -> None:
     """End every process of workers of the folder, and wait until they are gone."""
     until = time.monotonic() + KILLING
     while time.monotonic() < until:
-        with held(lambda: marked(folder)) as found:
-            if not found:
-                return
-            kill(found)
+        found = marked(folder)
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(OSError):
+                descriptor = os.pidfd_open(pid)
+                try:
+                    if _is_marked(pid, folder):  # still: now its id cannot be given away
+                        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                finally:
+                    os.close(descriptor)
         time.sleep(0.01)

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from fuzz.case import Case, MeshfuzzError, to_plain
 from fuzz.disk import out_of_space, remove, short_of_space, writing
 from fuzz.growth import Growth
-from fuzz.processes import MARK, descendants, exceeds, family_memory, held, kill, kill_marked
+from fuzz.processes import MARK, Family, kill_marked
 from fuzz.signature import last_meaningful_line
 from oracles.localisation import PASS_LOG, Localisation, fatal_pass
 from oracles.outcome import Outcome, Verdict
@@ -122,6 +122,7 @@ class WorkerProcess:
         finally:
             for descriptor in (reply_fd, lifeline, requests):
                 os.close(descriptor)
+        self._family = Family(self._process.pid)
         settings = {"target": config.to_plain(), "reply_fd": reply_fd, "lifeline": lifeline, "fresh": fresh}
         self._write(settings, time.monotonic() + GRACE)
 
@@ -141,7 +142,7 @@ class WorkerProcess:
             raise TargetUnavailable(said)
         if "ready" not in reply:
             return _unreadable(reply)
-        if 2 * (memory := family_memory(self._process.pid)) > self._memory_limit:
+        if 2 * (memory := self._family.memory()) > self._memory_limit:
             raise TargetUnavailable(
                 f"the worker holds {_size(memory)} before its first case: of a limit of {_size(self._memory_limit)} "
                 "cases would get less than half; give it more (--memory)"
@@ -240,7 +241,7 @@ class WorkerProcess:
 
     def outgrown(self) -> bool:
         """Whether it has leaked so much that it is to be replaced. To be asked once after every case."""
-        return self._growth.enough(family_memory(self._process.pid))
+        return self._growth.enough(self._family.memory())
 
     def dismiss(self) -> None:
         """Ask the process to end by closing its stdin. Does not wait."""
@@ -260,16 +261,16 @@ class WorkerProcess:
         """End the process and everything it started; remove its temporary files."""
         if self._reaped:
             return
-        with held(lambda: descendants(self._process.pid)) as kin:
-            if not self._given_up:
-                self.dismiss()
-                self._status(GRACE)
-            self.stop()
-            kill(kin)
+        self._family.look()
+        if not self._given_up:
+            self.dismiss()
+            self._status(GRACE)
+        self.stop()
         kill_marked(self._temporary)
         with self._reaping:
             self._process.wait()
             self._reaped = True
+        self._family.close()
         self._close()
         remove(self._temporary)
 
@@ -282,13 +283,12 @@ class WorkerProcess:
     def stop(self) -> None:
         """SIGTERM, then SIGKILL, to the whole group: children may live when the leader is gone."""
         self._given_up = True
-        # Some left the group, and only while it lives can it be told that they are its own.
-        with held(lambda: descendants(self._process.pid)) as kin:
-            if self._status(0) is None:
-                self.signal_group(signal.SIGTERM)
-                self._status(GRACE)
-            self.signal_group(signal.SIGKILL)
-            kill(kin)
+        if self._status(0) is None:
+            self._family.look()  # some left the group, and only while it lives can it be told that they are its own
+            self.signal_group(signal.SIGTERM)
+            self._status(GRACE)
+        self.signal_group(signal.SIGKILL)
+        self._family.kill_descendants()
 
     def _next_reply(self, until: float) -> dict[str, Any] | None:
         """The next message; None if the process is dead.
@@ -337,7 +337,7 @@ class WorkerProcess:
     def _watch(self) -> None:
         """Look after a process that works. Raises Misbehaved."""
         self._bound_log()
-        if exceeds(self._process.pid, self._memory_limit):
+        if self._family.exceeds(self._memory_limit):
             raise Misbehaved(f"memory limit of {_size(self._memory_limit)} exceeded")
         if short_of_space(self._directory):
             self._disk_full = True

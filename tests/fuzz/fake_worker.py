@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker whose target does what a case's options say. Speaks the real protocol through `fuzz.worker.serve`.
 
-Options: `does` (pass, wrong, error, unsupported, segfault, kill, hang, raise, leak, child, flaky, linger), `at` (the
-stage), `message`, `needs` (the op without which the case passes), `note` (a file to append a line per run to; also from
-the environment as FAKE_NOTE), `once` (flaky: a file that remembers that the case failed already). FAKE_JITTER in the
-environment delays every case by up to so many seconds.
+Options: `does` (pass, wrong, error, unsupported, segfault, kill, hang, raise, leak, child, flaky, linger, fill), `at`
+(the stage), `message`, `needs` (the op without which the case passes), `note` (a file to append a line per run to; also
+from the environment as FAKE_NOTE), `once` (flaky: a file that remembers that the case failed already), `bytes` (fill:
+of a temporary file). FAKE_JITTER in the environment delays every case by up to so many seconds.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ def judge_fake(target: str, case: Case, on_stage: Callable[[str], None]) -> Outc
             raise RuntimeError("a bug of ours")
         case "leak":
             _KEPT.append(bytearray(b"x") * (128 << 20))
+        case "fill":
+            Path(tempfile.gettempdir(), "full").write_bytes(bytes(int(options["bytes"])))
         case "child":
             subprocess.Popen(["sleep", "601"])
             os.kill(os.getpid(), signal.SIGSEGV)
