@@ -126,6 +126,19 @@ def test_a_driver_that_dies_is_told(driver: Driver) -> None:
         driver.ask("die", 20)
 
 
+def test_a_tool_is_installed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(folder: Path, with_pip: bool) -> None:
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "python").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/installed\n')
+        (folder / "bin" / "python").chmod(0o755)
+
+    monkeypatch.setattr(venv, "create", create)
+    tool = Tool("fake", "driver.py", (("first==1",), ("second==2",)))
+    assert python_of(tool, tmp_path) == python_of(tool, tmp_path)
+    lines = (tmp_path / "installed").read_text().splitlines()
+    assert [line.split()[-1] for line in lines] == ["first==1", "second==2"]
+
+
 def test_a_tool_that_cannot_be_installed_is_told_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
