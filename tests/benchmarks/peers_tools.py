@@ -39,7 +39,7 @@ class Tool:
 
 
 OURS = Tool("meshfuzz", "peers_meshfuzz.py")
-# The newest of each on PyPI on 2026-11-02. NNSmith bounds none of its requirements: these are the versions that ran.
+# The newest of each on PyPI in November 2026. NNSmith bounds none of its requirements: these are the versions that ran.
 NNSMITH = Tool(
     "NNSmith",
     "peers_nnsmith.py",
