@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ten faults that `peers.py` plants, and whether a peer can express them.
 
-The first eight are the bugs that this project was made for: a lost shard offset, flat indices of 11, 8 and 24 bits, a missing
-and a doubled collective, a wrong reduction, a wrap at 16 bits. The other two are known bugs of ops that peers have too.
+The first eight are the bugs that this project was made for: a lost shard offset, flat indices of 11, 8 and 24 bits, a
+missing and a doubled collective, a wrong reduction, a wrap at 16 bits. The other two are known bugs of ops that peers
+have too.
 """
 
 from __future__ import annotations
