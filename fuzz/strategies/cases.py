@@ -9,7 +9,7 @@ from functools import lru_cache
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from fuzz.case import DTYPE_BYTES, Case, CaseError, Mesh
+from fuzz.case import DTYPE_BYTES, Case, CaseError
 from fuzz.ops import Op, registered
 from fuzz.ops.draws import choose
 from fuzz.ops.scope import Scope
@@ -22,6 +22,10 @@ FAMILY_WEIGHTS = {"indexed read": 5, "indexed write": 4, "ordering": 4, "shape":
 # torch_xla computes a mean scatter on the host, so it never reaches a compiler yet.
 RARE_OPS = frozenset({"scatter_reduce_mean"})
 MOTIF_PERCENT = 55
+# Of the layouts that split nothing so many are kept; for the others mesh and shardings are drawn again. Such a case
+# takes as long as any other and finds less than half as much (docs/notes/scheduling.md).
+WHOLE_PERCENT = 25
+OTHER_LAYOUTS = 3  # drawn at most: a graph of scalars has none that splits anything
 # A case holds at most this many full-size values (inputs, float64 references, shards): what one may take of the limit.
 VALUES_PER_CASE = 16
 
@@ -29,7 +33,6 @@ VALUES_PER_CASE = 16
 @st.composite
 def cases(draw: DrawFn, space: Space) -> Case:
     """One test case of the space: a motif or a few random ops, a mesh, shardings of everything."""
-    mesh = choose(draw, space.meshes)
     scope = Scope(draw, space.dtypes, space.memory_limit // (VALUES_PER_CASE * max(DTYPE_BYTES.values())))
     motifs = _motifs(space.ops)
     if motifs and scope.chance(MOTIF_PERCENT):
@@ -42,11 +45,17 @@ def cases(draw: DrawFn, space: Space) -> Case:
     while not scope.nodes:
         # An op may find nothing that fits in the scope; then there is still no graph.
         scope.choose(_weighted_ops(space.ops)).draw(scope)
-    return _finish(draw, scope, mesh)
-
-
-def _finish(draw: DrawFn, scope: Scope, mesh: Mesh) -> Case:
     names = _results(scope)
+    case = _laid_out(draw, scope, names, space)
+    for _ in range(OTHER_LAYOUTS):
+        if any(case.mesh.sizes[axis] > 1 for axis in case.used_axes) or scope.chance(WHOLE_PERCENT):
+            break
+        case = _laid_out(draw, scope, names, space)
+    return case
+
+
+def _laid_out(draw: DrawFn, scope: Scope, names: Sequence[str], space: Space) -> Case:
+    mesh = choose(draw, space.meshes)
     known = {value.name: value.spec for value in scope.values}
     plan = draw_plan(draw, mesh)
     return Case(

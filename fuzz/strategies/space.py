@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fuzz.case import DTYPES, Mesh
 
 # Bump when a change to strategies, ops' draw functions or payload recipes gives other cases for the same seed.
-STRATEGY_VERSION = 2
+STRATEGY_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
