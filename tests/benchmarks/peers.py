@@ -259,10 +259,10 @@ def sequence(graph: Graph) -> tuple[str, ...]:
 def comparison(bench: Bench) -> Iterator[Row]:
     """Cases drawn, compiled, executed and compared. A process for each case is slow, so there are fewer of these."""
     cores = os.cpu_count() or 1
-    in_process = bench.contender(OURS, "cpu target, in process", "in_process", role="in-process")
+    in_process = bench.contender(OURS, "cpu target, in process, one device", "in_process", role="in-process")
     pools = [
         bench.contender(
-            OURS, f"{target} target, {workers} worker(s)", "pool", role="pool", target=target, workers=workers
+            OURS, f"{target} target, {workers} worker(s), 2x2 mesh", "pool", role="pool", target=target, workers=workers
         )
         for target, workers in dict.fromkeys((("cpu", 1), ("cpu", cores), ("tt", cores)))
     ]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import lru_cache
@@ -14,7 +14,7 @@ from typing import Any
 from detection import MESHES, TOPOLOGY
 from peers_driver import Clock, Graph, serve, versions
 
-from fuzz.case import Case
+from fuzz.case import Case, Mesh
 from fuzz.payloads import values
 from fuzz.pool import Pool
 from fuzz.strategies.sampling import sample
@@ -22,9 +22,12 @@ from fuzz.strategies.space import STRATEGY_VERSION, Space
 from oracles.judge import judge, open_target
 from oracles.outcome import Outcome, Verdict
 from oracles.reference import InvalidCase, reference
+from oracles.targets.base import Target
 from oracles.targets.config import TargetConfig
 
 SPACE = Space(MESHES)
+# In process, as xlaxiom's cases: on one device. XLA's partitioner ends the process on some cases of a larger mesh.
+ONE_DEVICE = Space((Mesh.parse("1x1"),))
 # The target did not run the case, or nobody could say whether it was right.
 NOT_JUDGED = frozenset({Verdict.INVALID, Verdict.UNSUPPORTED, Verdict.ENV, Verdict.NOT_JUDGED})
 
@@ -66,23 +69,33 @@ def prepare(seed: int, first: int, count: int) -> dict[str, Any]:
     return {"seconds": clock.seconds, "cases": count, "valid": valid}
 
 
-def run(judged: Callable[[Case], Outcome], workers: int, first: int, count: int) -> dict[str, Any]:
-    """Seconds of drawing and judging."""
-    clock = Clock()
-    with clock.running(), ThreadPoolExecutor(workers) as executor:
-        futures = [executor.submit(judged, sample(SPACE, 1, index)) for index in range(first, first + count)]
-        outcomes = [future.result() for future in futures]
+def counted(clock: Clock, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     valid = sum(outcome.verdict not in NOT_JUDGED for outcome in outcomes)
-    return {"seconds": clock.seconds, "cases": count, "valid": valid}
+    return {"seconds": clock.seconds, "cases": len(outcomes), "valid": valid}
 
 
 @lru_cache(maxsize=1)
-def opened() -> Any:
+def opened() -> Target:
     return open_target(TargetConfig("cpu", TOPOLOGY))
 
 
 def in_process(first: int, count: int) -> dict[str, Any]:
-    return run(lambda case: judge(opened(), case, lambda _: None), 1, first, count)
+    """Seconds of drawing and judging, one after the other: tracing a case changes torch for all threads meanwhile."""
+    target, clock = opened(), Clock()
+    with clock.running():
+        outcomes = [
+            judge(target, sample(ONE_DEVICE, 1, index), lambda _: None) for index in range(first, first + count)
+        ]
+    return counted(clock, outcomes)
+
+
+def pooled(pool: Pool, workers: int, first: int, count: int) -> dict[str, Any]:
+    """Seconds of drawing here and judging on the workers."""
+    clock = Clock()
+    with clock.running(), ThreadPoolExecutor(workers) as executor:
+        futures = [executor.submit(pool.run, sample(SPACE, 1, index)) for index in range(first, first + count)]
+        outcomes = [future.result() for future in futures]
+    return counted(clock, outcomes)
 
 
 def about() -> dict[str, Any]:
@@ -100,7 +113,7 @@ def main() -> None:
             return stack.enter_context(Pool(config, folder / f"{target}-{workers}", workers=workers))
 
         def on_pool(target: str, workers: int, first: int, count: int) -> dict[str, Any]:
-            return run(pool(target, workers).run, workers, first, count)
+            return pooled(pool(target, workers), workers, first, count)
 
         serve({"about": about, "generate": generate, "prepare": prepare, "in_process": in_process, "pool": on_pool})
 
