@@ -9,7 +9,7 @@ from functools import lru_cache
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from fuzz.case import DTYPE_BYTES, Case, CaseError
+from fuzz.case import DTYPE_BYTES, Case, CaseError, Mesh
 from fuzz.ops import Op, registered
 from fuzz.ops.draws import choose
 from fuzz.ops.scope import Scope
@@ -33,6 +33,7 @@ VALUES_PER_CASE = 16
 @st.composite
 def cases(draw: DrawFn, space: Space) -> Case:
     """One test case of the space: a motif or a few random ops, a mesh, shardings of everything."""
+    mesh = choose(draw, space.meshes)
     scope = Scope(draw, space.dtypes, space.memory_limit // (VALUES_PER_CASE * max(DTYPE_BYTES.values())))
     motifs = _motifs(space.ops)
     if motifs and scope.chance(MOTIF_PERCENT):
@@ -46,16 +47,15 @@ def cases(draw: DrawFn, space: Space) -> Case:
         # An op may find nothing that fits in the scope; then there is still no graph.
         scope.choose(_weighted_ops(space.ops)).draw(scope)
     names = _results(scope)
-    case = _laid_out(draw, scope, names, space)
+    case = _laid_out(draw, scope, names, mesh)
     for _ in range(OTHER_LAYOUTS):
         if any(case.mesh.sizes[axis] > 1 for axis in case.used_axes) or scope.chance(WHOLE_PERCENT):
             break
-        case = _laid_out(draw, scope, names, space)
+        case = _laid_out(draw, scope, names, choose(draw, space.meshes))
     return case
 
 
-def _laid_out(draw: DrawFn, scope: Scope, names: Sequence[str], space: Space) -> Case:
-    mesh = choose(draw, space.meshes)
+def _laid_out(draw: DrawFn, scope: Scope, names: Sequence[str], mesh: Mesh) -> Case:
     known = {value.name: value.spec for value in scope.values}
     plan = draw_plan(draw, mesh)
     return Case(
