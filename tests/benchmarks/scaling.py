@@ -13,7 +13,8 @@ machine nothing, and what is measured is what remains with the driver:
 `busy` is the share of the workers' time that was spent on cases: 1 is perfect scaling. `driver` is the CPU time of this
 process per case, `draw` the part of it that draws, `store` the part that records. Python runs one thread at a time, so
 1/driver is the most cases per second that any number of workers can get, and `limit` the number of workers that it
-feeds. (With Ray both are too careful: part of it are Ray's own threads, which do not hold the interpreter.) Where `busy` is low far below `limit`, workers wait for rounds: early in a campaign few rounds are open at once.
+feeds. (With Ray both are too careful: part of it are Ray's own threads, which do not hold the interpreter.) Where
+`busy` is low far below `limit`, workers wait for rounds: early in a campaign few rounds are open at once.
 `--round 1024` takes that away and leaves the driver.
 """
 
