@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from fake_campaign import COMMAND, MESH, sample, settings
 from test_pool import alive_with
 
 from fuzz.engine import Plan
-from fuzz.station import Machine, Station
+from fuzz.station import Machine, Station, _folder
 from fuzz.strategies.space import Space
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
@@ -51,24 +50,27 @@ def test_a_case_is_on_the_disk_of_its_machine_while_it_runs(folder: Path, monkey
 
 
 def test_what_a_killed_station_left_is_removed_but_for_the_case_it_ran(folder: Path) -> None:
-    program = (
-        "import os, signal, sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
-        "from fuzz.station import _folder\n"
-        "held = _folder(); own = held.__enter__(); (own / 'tmp').mkdir()\n"
-        "for name in sys.argv[2:]: (own / 'cases' / name).touch()\n"
-        "print(own.name, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    command = [sys.executable, "-c", program, str(folder.parent)]
-    idle, busy = (
-        subprocess.run([*command, *names], capture_output=True, text=True, check=False).stdout.strip()
-        for names in ([], ["running-0000003.yaml"])
-    )
-    # The second one has removed what the first left.
-    assert sorted(path.name for path in folder.iterdir()) == sorted(["lock", busy])
-    assert idle != busy
+    idle = killed(folder)
+    busy = killed(folder, "running-0000003.yaml")
+    assert not idle.exists()
+    assert (busy / "tmp").exists()
     started().close()
-    assert [path.name for path in (folder / busy).glob("*/*")] == ["running-0000003.yaml"]
-    assert not (folder / busy / "tmp").exists()
+    assert [path.name for path in busy.glob("*/*")] == ["running-0000003.yaml"]
+    assert not (busy / "tmp").exists()
+
+
+def killed(folder: Path, *cases: str) -> Path:
+    """What a station leaves that was killed."""
+    before = set(folder.glob("station-*"))
+    if (child := os.fork()) == 0:
+        with _folder() as own:
+            (own / "tmp").mkdir()
+            for name in cases:
+                (own / "cases" / name).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = set(folder.glob("station-*")) - before
+    return left
 
 
 def test_the_folder_of_a_station_that_lives_is_left_alone(folder: Path) -> None:
