@@ -173,15 +173,20 @@ class Cluster:
         if seats:
             # An actor without room cannot be asked anything.
             placed, _ = self._ray.wait([seat.placed for seat in seats], num_returns=len(seats), timeout=0)
-            ends = [seat.actor.close.remote() for seat in seats if seat.placed in placed]
-            if ends:
-                self._ray.wait(ends, num_returns=len(ends), timeout=CLOSING)
+            actors = [seat.actor for seat in seats if seat.placed in placed]
+            self._all_done([actor.close.remote() for actor in actors])
+            # Torch removes its temporary files where a process ends, which one that is killed does not.
+            self._all_done([actor.__ray_terminate__.remote() for actor in actors])
         for seat in seats:
             self._ray.kill(seat.actor)
         with self._changed:
             self._changed.wait_for(lambda: not self._busy, CLOSING)
         if self._connected:
             self._ray.shutdown()
+
+    def _all_done(self, references: Sequence[Any]) -> None:
+        if references:
+            self._ray.wait(list(references), num_returns=len(references), timeout=CLOSING)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
