@@ -25,6 +25,7 @@ from fuzz.triage import bucket_id
 
 CLASSES = tuple(f"K{number}" for number in range(1, 23))  # of bugs, as corpus/README.md lists them
 SEEDS, REGRESSIONS = "seeds", "regressions"
+MAX_NEIGHBOURS = 64
 ISSUE = re.compile(r"[\w.-]+(/[\w.-]+)?#\d+")
 
 
@@ -164,6 +165,8 @@ def _about(data: object) -> About:
         if not ISSUE.fullmatch(name):
             raise DocumentError(f"{name!r} names no issue: write repository#number", f"about.issues[{number}]")
     neighbours = sequence(fields.get("neighbours", []), "about.neighbours")
+    if len(neighbours) > MAX_NEIGHBOURS:
+        raise DocumentError(f"more than {MAX_NEIGHBOURS} neighbours", "about.neighbours")
     said = {key: text(fields.get(key, ""), f"about.{key}") for key in ("says", "fails", "bucket", "plugin")}
     return About(
         **said,

@@ -8,7 +8,7 @@ What a run says of them is in `fuzz.removal`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +36,7 @@ _REQUIRED = (
     "shows_in",
 )
 Item = TypeVar("Item")
+FormReader = Callable[[object, str], "Form"]  # of a part of the list and where it stands
 
 
 class WorkaroundError(MeshfuzzError):
@@ -101,14 +102,15 @@ def load_workarounds(corpus: Path) -> tuple[Workaround, ...]:
         raise WorkaroundError(f"{path}:{error.place + ':' if error.place else ''} {error}") from error
     try:
         items = sequence(document.data, "")
-        read = tuple(_workaround(item, f"[{number}]", corpus) for number, item in enumerate(items))
+        form = _reader(corpus)
+        read = tuple(_workaround(item, f"[{number}]", form) for number, item in enumerate(items))
         _distinct([each.id for each in read], "", ".id")
     except DocumentError as error:
         raise WorkaroundError(f"{path}:{document.located(error.place)}: {error}") from error
     return read
 
 
-def _workaround(data: object, place: str, corpus: Path) -> Workaround:
+def _workaround(data: object, place: str, form: FormReader) -> Workaround:
     fields = mapping(data, place, _REQUIRED, ("needs",))
     said = {key: text(fields[key], f"{place}.{key}") for key in ("repository", "file", "avoids")}
     for key, words in said.items():
@@ -122,7 +124,7 @@ def _workaround(data: object, place: str, corpus: Path) -> Workaround:
         problem = "nothing is missing if the bug shows in the stages" if needs else "missing ['needs']: what is missing"
         raise DocumentError(problem, f"{place}.needs")
     names = texts(fields["neighbours"], f"{place}.neighbours")
-    avoided, replacement = (_form(fields[key], f"{place}.{key}", corpus) for key in ("avoided", "replacement"))
+    avoided, replacement = (form(fields[key], f"{place}.{key}") for key in ("avoided", "replacement"))
     for value in replacement.case.inputs:
         other = avoided.case.input(value.name)
         if other is not None and (other.spec, other.payload) != (value.spec, value.payload):
@@ -133,7 +135,7 @@ def _workaround(data: object, place: str, corpus: Path) -> Workaround:
         **said,
         avoided=avoided,
         replacement=replacement,
-        neighbours=tuple(_form(name, f"{place}.neighbours[{n}]", corpus) for n, name in enumerate(names)),
+        neighbours=tuple(form(name, f"{place}.neighbours[{n}]") for n, name in enumerate(names)),
         meshes=_distinct(_meshes(fields["meshes"], f"{place}.meshes"), f"{place}.meshes"),
         dtypes=_distinct(_dtypes(fields["dtypes"], f"{place}.dtypes"), f"{place}.dtypes"),
         shows_in=ShowsIn(shows_in),
@@ -146,6 +148,19 @@ def _matching(pattern: re.Pattern[str], fields: Mapping[str, object], key: str, 
     if not pattern.fullmatch(value):
         raise DocumentError(f"{value!r} is no {key}: write {form}", f"{place}.{key}")
     return value
+
+
+def _reader(corpus: Path) -> FormReader:
+    """Reads forms, each file once: many entries share theirs."""
+    known: dict[str, Form] = {}
+
+    def form(data: object, place: str) -> Form:
+        if not isinstance(data, str) or data not in known:
+            found = _form(data, place, corpus)
+            known[found.name] = found
+        return known[str(data)]
+
+    return form
 
 
 def _form(data: object, place: str, corpus: Path) -> Form:

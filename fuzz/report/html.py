@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from fuzz.case import CaseError, Mesh
 from fuzz.document import printable
@@ -201,7 +202,8 @@ def _templates() -> Environment:
 
 
 def _printable(value: object) -> object:
-    return printable(value) if type(value) is str else value  # not of what is escaped already
+    """Objects that are written as they say themselves say what strangers said; what is escaped already does not."""
+    return value if isinstance(value, Markup | int | float) else printable(str(value))
 
 
 def _points(boundary: Boundary) -> list[tuple[int, str, str]]:
