@@ -98,8 +98,10 @@ def _modulo(hashes: Hashes, count: int) -> Integers:
 def _position(spec: TensorSpec, payload: Payload) -> npt.NDArray[np.generic]:
     if spec.dtype == "bool":
         return _mask(spec, payload)
-    wrap = F32_POSITIONS if spec.dtype == "f32" else spec.elements or 1
-    return 1 + _positions(spec) % wrap
+    numbers = np.arange(1, spec.elements + 1, dtype=np.int64)
+    if spec.dtype == "f32" and spec.elements > F32_POSITIONS:
+        numbers = (numbers - 1) % F32_POSITIONS + 1
+    return numbers
 
 
 def _bf16_positions(elements: int) -> torch.Tensor:

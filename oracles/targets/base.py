@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -35,6 +35,7 @@ class Compiled:
 
     staged: Staged
     confirm: Callable[[], Outputs]  # the partitioned stage again, executed by XLA; raises NotUnderstood
+    texts: Mapping[str, str] = field(default_factory=dict)  # by stage: what was written, to compare two compiles
 
 
 @dataclass(frozen=True, slots=True)

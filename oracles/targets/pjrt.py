@@ -113,7 +113,7 @@ class MockTarget:
             results = [known[output.name] for output in case.outputs]
             staged = read_staged(stages, [parameter.value for parameter in lowered.parameters], results)
         confirm = partial(self._partitioned, stages[PARTITIONED], lowered, [spec.shape for spec in results])
-        return Observation(operations=operations, compiled=Compiled(staged, confirm))
+        return Observation(operations=operations, compiled=Compiled(staged, confirm, stages))
 
     def _partitioned(self, stage: str, lowered: Lowered, shapes: Sequence[tuple[int, ...]]) -> Outputs:
         """The partitioned stage on replicas of XLA's CPU client: a second opinion on our own execution of it."""
