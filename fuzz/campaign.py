@@ -67,8 +67,8 @@ def planned_after(settled: int, base: int = 0) -> list[int]:
     new finding would have told to avoid. So they become more with the campaign, in which new findings become rare.
     """
     settled -= base
-    later = range(settled + 1, 2 * settled + 4)
-    return [base + number for number in later if max(-1, number - 2 - number // 8) == settled]
+    later = range(settled + 1, 2 * settled + 6)
+    return [base + number for number in later if max(-1, number - 4 - number // 8) == settled]
 
 
 @dataclass(frozen=True, slots=True)
