@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A campaign against the hostile worker, and what must be true after it."""
+"""Cases for the hostile worker, alone or as a campaign, and what must be true after them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import os
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fuzz.campaign import Tools, run_campaign
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
+from fuzz.pool import Pool
 from fuzz.processes import marked
 from fuzz.settings import Budget, Settings
 from fuzz.store import Finding, Script, Store
@@ -72,7 +74,7 @@ ACTS: Mapping[str, Verdict] = {
     "remove the log": Verdict.CRASH,
 }
 LIES: Mapping[str, Verdict] = {
-    "truth": Verdict.PASS,
+    "pass": Verdict.PASS,
     "an error": Verdict.COMPILE_ERROR,
     "raise": Verdict.ENV,
     "NaN": Verdict.WRONG,
@@ -119,17 +121,53 @@ def publish(finding: Finding, directory: Path, *_: object) -> tuple[Script, ...]
     return (Script("torch", "", False, "no script is written against an enemy"),)
 
 
-def campaign(
-    directory: Path, cases: int, *, judged: bool = False, seed: int = 0, deadline: float = 2.0, workers: int = 2
-) -> list[str]:
-    """Run so many cases. Returns what is wrong afterwards, one line each."""
-    behaviours = LIES if judged else ACTS
+def _prepared(directory: Path, judged: bool) -> tuple[Path, tuple[str, ...], int]:
+    """A folder that must not be touched, the command of the worker, and its limit of memory in bytes."""
     outside = directory / "outside"
     outside.mkdir(parents=True)
     (outside / "precious").write_text("precious")
     os.environ["HOSTILE_OUTSIDE"] = str(outside)
     command = (sys.executable, str(WORKER), *(["judged"] if judged else []))
-    memory = (2 << 30) if judged else (256 << 20)
+    return outside, command, (2 << 30) if judged else (256 << 20)
+
+
+def one_of_each(directory: Path, *, judged: bool = False, deadline: float = 2.0, workers: int = 2) -> list[str]:
+    """Run a case of each behaviour, and after it one that does nothing. Returns what is wrong, one line each."""
+    behaviours = LIES if judged else ACTS
+    outside, command, memory = _prepared(directory, judged)
+    folder = directory / "pool"
+    target = TargetConfig("cpu", MESH, mock=False)
+    with (
+        Pool(target, folder, workers=workers, deadline=deadline, memory_limit=memory, command=command) as pool,
+        ThreadPoolExecutor(workers) as executor,
+    ):
+
+        def both(does: str) -> list[str]:
+            outcomes = (pool.run(make_case(does)), pool.run(make_case("pass")))
+            expected = (behaviours[does], Verdict.PASS)
+            return [
+                f"{does}: {outcome.verdict} {outcome.stage} {outcome.message}, expected {verdict}"
+                for outcome, verdict in zip(outcomes, expected, strict=True)
+                if outcome.verdict is not verdict
+            ]
+
+        found = [line for lines in executor.map(both, behaviours) for line in lines]
+    return found + _left_behind(folder, outside)
+
+
+def campaign(
+    directory: Path,
+    cases: int,
+    *,
+    judged: bool = False,
+    chosen: Collection[str] = (),
+    seed: int = 0,
+    deadline: float = 2.0,
+    workers: int = 2,
+) -> list[str]:
+    """Run so many cases as a campaign, of all behaviours or of some. Returns what is wrong afterwards, a line each."""
+    behaviours = {does: verdict for does, verdict in (LIES if judged else ACTS).items() if not chosen or does in chosen}
+    outside, command, memory = _prepared(directory, judged)
     settings = Settings(
         TargetConfig("cpu", MESH, mock=False), Space((MESH,)), seed, workers, deadline, memory,
         revisit=1.0,

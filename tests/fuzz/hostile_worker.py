@@ -99,10 +99,11 @@ def _in_daemon(work: Callable[[], None]) -> None:
     sys.stdout.flush()
     if os.fork() == 0:
         os.setsid()
-        if os.fork() == 0:
-            _note(os.getpid())
+        if (daemon := os.fork()) == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             work()
+        else:
+            _note(daemon)
         os._exit(0)
     os.wait()
 
@@ -191,7 +192,7 @@ def _temporary() -> Path:
 
 
 def _remove_temporary() -> None:
-    shutil.rmtree(_temporary())
+    subprocess.run(["rm", "-rf", _temporary()], check=False)  # whatever an earlier case left in it
 
 
 def _lock_temporary() -> None:
@@ -214,7 +215,7 @@ def _link_from_temporary() -> None:
 
 
 def _replace_temporary() -> None:
-    shutil.rmtree(_temporary())
+    _remove_temporary()
     _temporary().symlink_to(os.environ["HOSTILE_OUTSIDE"])
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hostile_campaign import ACTS, LIES, MESH, WORKER, campaign, make_case
+from hostile_campaign import ACTS, MESH, WORKER, campaign, make_case, one_of_each
 from hostile_worker import ACTS as DONE
 
 from fuzz import worker_process
@@ -24,11 +24,17 @@ def test_every_behaviour_has_a_verdict_to_expect() -> None:
 
 def test_a_hostile_process_gets_its_verdict_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_process, "EXIT_WAIT", 0.5)
-    assert campaign(tmp_path, len(ACTS)) == []
+    assert one_of_each(tmp_path) == []
 
 
 def test_a_target_that_lies_is_found_out_by_the_judge(tmp_path: Path) -> None:
-    assert campaign(tmp_path, 2 * len(LIES), judged=True, deadline=30.0, workers=1) == []
+    assert one_of_each(tmp_path, judged=True, deadline=60.0, workers=1) == []
+
+
+def test_findings_of_a_hostile_target_are_not_lost(tmp_path: Path) -> None:
+    """With what takes no time; tests/benchmarks/hostile_target.py does it with everything."""
+    quick = ("pass", "segfault", "abort", "exit 0", "bytes", "part", "twice", "leak", "remove TMPDIR")
+    assert campaign(tmp_path, 40, chosen=quick, deadline=20.0) == []
 
 
 def test_a_daemon_without_a_name_is_remembered_when_its_worker_has_crashed(
@@ -45,3 +51,15 @@ def test_a_daemon_without_a_name_is_remembered_when_its_worker_has_crashed(
         while memory_of(daemon) and time.monotonic() < until:
             time.sleep(0.01)
         assert not memory_of(daemon)
+
+
+@pytest.mark.parametrize("does", ["twice", "remove TMPDIR", "replace TMPDIR"])
+def test_what_one_case_did_to_its_worker_is_not_charged_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str
+) -> None:
+    monkeypatch.setenv("HOSTILE_OUTSIDE", str(tmp_path / "outside"))
+    (tmp_path / "outside").mkdir()
+    command = (sys.executable, str(WORKER))
+    with Pool(TargetConfig("cpu", MESH, mock=False), tmp_path / "c", workers=1, command=command) as pool:
+        assert pool.run(make_case(does)).verdict is Verdict.PASS
+        assert pool.run(make_case("fill TMPDIR")).verdict is Verdict.PASS

@@ -17,7 +17,7 @@ from killed_campaign import complaints_after_kill, complaints_at_end, recorded, 
 from fuzz.processes import MARK, marked
 
 # Each phase is of another kind; tests/benchmarks/killed_driver.py dies in all of them, and at any moment.
-KILLS = (("in a transaction", 12), ("reducing", 2), ("publishing", 2))
+KILLS = (("in a transaction", 12), ("reducing", 2))
 
 
 def test_a_driver_that_dies_again_and_again_ends_with_the_same_result(

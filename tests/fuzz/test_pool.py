@@ -143,7 +143,7 @@ def test_a_worker_that_leaked_as_much_as_it_needs_is_replaced(tmp_path: Path) ->
 
 def test_a_worker_that_leaves_no_room_for_a_case_is_replaced(tmp_path: Path) -> None:
     note = tmp_path / "note"
-    with make_pool(tmp_path, memory_limit=400 << 20) as pool:
+    with make_pool(tmp_path, memory_limit=360 << 20) as pool:
         for number in range(4):
             assert pool.run(case(does="leak", note=str(note), number=str(number))).verdict is Verdict.PASS
     assert list(Counter(line.split()[0] for line in note.read_text().splitlines()).values()) == [2, 2]
