@@ -9,6 +9,7 @@ documents for alternative backends.
 from __future__ import annotations
 
 import hashlib
+import threading
 from functools import lru_cache
 from random import Random
 
@@ -20,6 +21,10 @@ from hypothesis.strategies import SearchStrategy
 from fuzz.case import Case
 from fuzz.strategies.cases import cases
 from fuzz.strategies.space import STRATEGY_VERSION, Space
+
+
+# Threads of a campaign draw at once; neither Hypothesis' caches nor torch's inference of shapes promise to bear that.
+_DRAWING = threading.Lock()
 
 
 class SeededProvider(PrimitiveProvider):
@@ -75,7 +80,8 @@ def draw_seeded(strategy: SearchStrategy[Case], key: str) -> Case:
     """One draw of a strategy from the stream named by `key`."""
     stream = Random(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
     data = ConjectureData(random=None, provider=SeededProvider, provider_kw={"stream": stream})
-    return data.draw(strategy)
+    with _DRAWING:
+        return data.draw(strategy)
 
 
 @lru_cache(maxsize=16)
