@@ -22,7 +22,6 @@ from fuzz.case import Case
 from fuzz.strategies.cases import cases
 from fuzz.strategies.space import STRATEGY_VERSION, Space
 
-
 # Threads of a campaign draw at once; neither Hypothesis' caches nor torch's inference of shapes promise to bear that.
 _DRAWING = threading.Lock()
 
