@@ -33,8 +33,8 @@ def test_a_target_that_lies_is_found_out_by_the_judge(tmp_path: Path) -> None:
 
 def test_findings_of_a_hostile_target_are_not_lost(tmp_path: Path) -> None:
     """With what takes no time; tests/benchmarks/hostile_target.py does it with everything."""
-    quick = ("pass", "segfault", "abort", "exit 0", "bytes", "part", "twice", "leak", "remove TMPDIR")
-    assert campaign(tmp_path, 40, chosen=quick, deadline=20.0) == []
+    quick = ("pass", "exit 0", "leak", "twice")
+    assert campaign(tmp_path, 12, chosen=quick, deadline=20.0) == []
 
 
 def test_a_daemon_without_a_name_is_remembered_when_its_worker_has_crashed(
