@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One worker on one machine of a cluster, and what belongs to it there: its folder, its versions.
 
-`fuzz.cluster` makes a Ray actor of it. A compiler that takes its process along is observed from outside, so the actor
+Each Ray actor of `fuzz.actors` has one. A compiler that takes its process along is observed from outside, so the actor
 runs no case itself: it has a worker process, as a campaign on one machine does.
 """
 
@@ -102,10 +102,6 @@ class Station:
             raise PoolClosed("the station was closed")
         engine.__enter__()
         return this_machine(settings.target)
-
-    def hold(self) -> None:
-        """Returns when the station is closed: a caller who waits for it learns at once that its machine is gone."""
-        self._closed.wait()
 
     def close(self) -> None:
         """End the worker, even a busy one, and remove what belongs to it."""

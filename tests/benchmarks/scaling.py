@@ -34,10 +34,11 @@ from typing import Any, Self
 from rich.console import Console
 from rich.table import Table
 
-from fuzz import campaign, cluster, store
+from fuzz import actors, campaign, cluster, store
 from fuzz.case import Case, Mesh
 from fuzz.engine import Plan, Trial, attempt
 from fuzz.settings import Budget, Settings
+from fuzz.station import this_machine
 from fuzz.strategies.sampling import sample
 from fuzz.strategies.space import Space
 from oracles.outcome import Outcome, Verdict
@@ -133,7 +134,7 @@ def station(trials: list[bytes], latencies: tuple[float, ...]) -> type:
         def close(self) -> None:
             self.end.set()
 
-        def trial(self, key: int, plan: Any, number: int) -> Any:
+        def ask(self, method: str, key: int, plan: Any, number: int) -> Any:
             time.sleep(latencies[number % len(latencies)])
             return Made(trials[number % len(trials)])
 
@@ -145,13 +146,13 @@ class Remote(cluster.Cluster):
 
     def __init__(self, workers: int, made: list[bytes]) -> None:
         super().__init__(replace(SETTINGS, workers=workers, engine="ray"), sample, ())
-        self._start = (Made(pickle.dumps(self._machine)),)
-        cluster.Station = station(made, tuple(map(latency, range(REPEAT))))
+        self._actors._start = (Made(pickle.dumps(this_machine(SETTINGS.target))),)
+        actors.actor_class = lambda: station(made, tuple(map(latency, range(REPEAT))))
 
     def __enter__(self) -> Self:
         """With all actors: how fast Ray starts them here says nothing about machines of their own."""
         super().__enter__()
-        while any(seat.state is not cluster.State.WORKING for seat in self._seats):
+        while any(seat.state is not actors.State.WORKING for seat in self._actors._seats):
             time.sleep(0.1)
         return self
 

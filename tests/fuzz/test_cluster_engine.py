@@ -12,7 +12,7 @@ import pytest
 from fake_campaign import COMMAND, MESH, sample, settings
 from fake_ray import FakeActor, FakeRay
 
-from fuzz import cluster
+from fuzz import actors
 from fuzz.cluster import LOSSES, Cluster
 from fuzz.engine import Plan, Trial
 from fuzz.pool import PoolClosed
@@ -41,9 +41,9 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> MakeCluster:
-    def made(*actors: FakeActor, wanted: int = 0) -> Cluster:
-        ray = FakeRay(list(actors), cpus=wanted or len(actors))
-        monkeypatch.setattr(cluster, "_connect", lambda workers: (ray, False))
+    def made(*cast: FakeActor, wanted: int = 0) -> Cluster:
+        ray = FakeRay(list(cast), cpus=wanted or len(cast))
+        monkeypatch.setattr(actors, "connect", lambda workers: (ray, False))
         return Cluster(settings(workers=wanted), sample, COMMAND)
 
     return made
@@ -102,6 +102,14 @@ def test_a_target_that_starts_nowhere_is_unavailable(make: MakeCluster) -> None:
     bad = [actor(start=raising(TargetUnavailable("no plugin here"))) for _ in range(2)]
     with pytest.raises(TargetUnavailable, match="no plugin here"):
         make(*bad).__enter__()
+
+
+def test_actors_that_die_before_they_work_are_not_made_for_ever(make: MakeCluster) -> None:
+    doomed = [actor() for _ in range(LOSSES)]
+    for one in doomed:
+        one.answers["start"] = lambda *_, one=one: (one.lost(), time.sleep(0.1))
+    with pytest.raises(TargetUnavailable, match="die before they start"):
+        make(*doomed, wanted=1).__enter__()
 
 
 def test_a_machine_whose_disk_is_full_is_not_asked_again(make: MakeCluster, capfd: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +176,7 @@ def test_whoever_waits_when_it_is_closed_is_told(make: MakeCluster) -> None:
 
 
 def test_a_cluster_without_a_machine_is_given_up(make: MakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "ALONE", 0.2)
+    monkeypatch.setattr(actors, "ALONE", 0.2)
     with pytest.raises(TargetUnavailable, match="no machine of the cluster was ready"):
         make(wanted=1).__enter__()
 
