@@ -11,9 +11,9 @@ machine nothing, and what is measured is what remains with the driver:
   because drawing belongs to their machines; so the curve says what the driver can take, not what 64 machines do.
 
 `busy` is the share of the workers' time that was spent on cases: 1 is perfect scaling. `driver` is the CPU time of this
-process per case, `draw` the part of it that draws, `store` the part that records. Python runs one thread at a time, so
-1/driver is the most cases per second that any number of workers can get, and `limit` the number of workers that it
-feeds. (With Ray both are too careful: part of it are Ray's own threads, which do not hold the interpreter.) Where
+process per case, `own` the part of it that asks for a case and records it, which holds the interpreter; the rest are
+mostly Ray's threads, which do not. `draw` and `store` are parts of `own`. Python runs one thread at a time, so 1/own is
+the most cases per second that any number of workers can get, and `limit` the number of workers that it feeds. Where
 `busy` is low far below `limit`, workers wait for rounds: early in a campaign few rounds are open at once.
 `--round 1024` takes that away and leaves the driver.
 """
@@ -163,7 +163,7 @@ class Remote(cluster.Cluster):
 
 def measure(engine: Any, seconds: float) -> dict[str, float]:
     """Figures of a campaign of so many seconds."""
-    spent = {"record": 0.0, "draw": 0.0, "worked": 0.0, "ready": 0.0}
+    spent = {"ask": 0.0, "record": 0.0, "draw": 0.0, "worked": 0.0, "ready": 0.0}
     lock = threading.Lock()
     record, trial = store.Store.record, engine.trial
 
@@ -178,8 +178,10 @@ def measure(engine: Any, seconds: float) -> dict[str, float]:
         with lock:
             if not spent["ready"]:
                 spent["ready"], spent["cpu"] = time.monotonic(), cpu_seconds()
+        began = time.thread_time()
         found: Trial = trial(plan, number)
         with lock:
+            spent["ask"] += time.thread_time() - began
             spent["draw"] += found.generation
             spent["worked"] += latency(number)
         return found
@@ -194,14 +196,15 @@ def measure(engine: Any, seconds: float) -> dict[str, float]:
     finally:
         store.Store.record = record
     wall, cpu = time.monotonic() - spent["ready"], cpu_seconds() - spent["cpu"]
-    each = 1000 / summary.run
+    own, each = spent["ask"] + spent["record"], 1000 / summary.run
     return {
         "cases/s": summary.run / wall,
         "busy": spent["worked"] / (engine.parallel * wall),
         "driver ms": cpu * each,
+        "own ms": own * each,
         "draw ms": (spent["draw"] if isinstance(engine, Threads) else 0.0) * each,
         "store ms": spent["record"] * each,
-        "limit": spent["worked"] / cpu,
+        "limit": spent["worked"] / own,
     }
 
 
