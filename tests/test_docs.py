@@ -43,6 +43,7 @@ PAGES = sorted(
 FAKE = (sys.executable, str(ROOT / "tests" / "fuzz" / "fake_worker.py"))
 # Not ours, and not for a test to do to its machine.
 OTHERS = ("sudo cp ", "sudo systemctl ", "systemctl ", "pip install ")
+BENCHMARK = "python tests/benchmarks/"
 KEY = "COMPILE_ERROR ttir: it does not work"
 # For each version of the plugin: what it does to every case.
 VERSIONS = {"0.1.0": "unavailable", "0.1.1": "pass", "0.1.2": "pass", "0.1.3": "error"}
@@ -90,9 +91,10 @@ def fill(place: Path) -> None:
     finding = Finding(KEY, (Witness(KEY, pattern(case)),), State.PROVEN, 0, dump(case), dump(case), outcome)
     settings = Settings(TargetConfig("tt", case.mesh), Space((case.mesh,)), deadline=20.0)
     plain = {"settings": settings.to_plain(), "budget": Budget(cases=4).to_plain()}
-    with Store.create(place / ".meshfuzz", plain) as store:
-        store.record(0, case.digest, outcome)
-        store.settle((), [(0, finding)])
+    for campaign in (".meshfuzz", "a", "b"):
+        with Store.create(place / campaign, plain) as store:
+            store.record(0, case.digest, outcome)
+            store.settle((), [(0, finding)])
     (place / "case.yaml").write_text(dump(case))
     shutil.copy(torch._C.__file__, place / "plugin.so")  # any shared object
     build(place / "tt-xla")
@@ -201,6 +203,15 @@ def test_make_knows_the_target(page: str, command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("command", [command for _, command in COMMANDS if command.startswith(BENCHMARK)])
+def test_the_benchmark_has_the_options(command: str) -> None:
+    """Not run: they take minutes and more."""
+    _, script, *words = shlex.split(command)
+    text = (ROOT / script).read_text(encoding="utf-8")
+    assert [word for word in words if word.startswith("--") and f'"{word}"' not in text] == []
+
+
 def test_no_other_command_goes_untested() -> None:
-    others = [command for _, command in COMMANDS if not command.startswith(("meshfuzz ", "make ", *OTHERS))]
+    known = ("meshfuzz ", "make ", BENCHMARK, *OTHERS)
+    others = [command for _, command in COMMANDS if not command.startswith(known)]
     assert others == ["python .meshfuzz/repros/*_stablehlo.py"] or others == []
