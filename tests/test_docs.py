@@ -41,8 +41,8 @@ PAGES = sorted(
     for path in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
 )
 FAKE = (sys.executable, str(ROOT / "tests" / "fuzz" / "fake_worker.py"))
-# Not ours, and not for a test to do to its machine; benchmarks take hours.
-OTHERS = ("sudo cp ", "sudo systemctl ", "systemctl ", "pip install ", "python tests/benchmarks/")
+# Not ours, and not for a test to do to its machine.
+OTHERS = ("sudo cp ", "sudo systemctl ", "systemctl ", "pip install ")
 BENCHMARK = "python tests/benchmarks/"
 KEY = "COMPILE_ERROR ttir: it does not work"
 # For each version of the plugin: what it does to every case.
