@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fuzz.store import SKIPPED, Finding
+from fuzz.finding import Finding
+from fuzz.store import SKIPPED
 from oracles.outcome import Verdict
 
 # Verdicts that say nothing about the target; what was said instead is counted and shown.

@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,22 +23,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fuzz.account import EXPLAINED, Activities, Snapshot, Summary
-from fuzz.case import Case, dump
+from fuzz.case import Case
 from fuzz.cluster import open_engine
 from fuzz.corpus import Entry
-from fuzz.disk import FolderUnwritable, clear, writing
+from fuzz.disk import FolderUnwritable, clear
 from fuzz.elsewhere import Elsewhere, other_targets
 from fuzz.engine import Engine, Plan, Sample, Trial, exercised
-from fuzz.examination import examined
-from fuzz.investigation import Reduce, Run, Start, investigate, merged, starting_point, unreduced
+from fuzz.finding import Finding, State
+from fuzz.investigation import Reduce, Run, Start, investigate, starting_point, unreduced
 from fuzz.known import as_known, known_findings, numbered
-from fuzz.localisation import localised
-from fuzz.pool import Pool, PoolClosed
+from fuzz.lock import locked
+from fuzz.pool import Pool
 from fuzz.priorities import PriorityExecutor
+from fuzz.publisher import FATAL, Findings, Publish, Publisher, fault
 from fuzz.settings import Budget, Settings
 from fuzz.settlement import settle, united
 from fuzz.station import this_machine
-from fuzz.store import SKIPPED, Finding, Record, Script, State, Store, StoreError, locked
+from fuzz.store import DATABASE, SKIPPED, Record, Store, StoreError
 from fuzz.worker_process import WORKER
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
@@ -51,13 +51,9 @@ EVIDENCE = 4
 INVESTIGATE, PUBLISH, RUN = range(3)
 
 TIME_IS_UP = "the time is up"
-# What ends a campaign: nothing can run, or nothing can be written down.
-FATAL = (PoolClosed, TargetUnavailable, StoreError, FolderUnwritable, OSError)
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
-# Writes a finding's repro scripts into the folder and proves them; the last argument exports a case's module.
-Publish = Callable[[Finding, Path, TargetConfig, Callable[[Case], dict[str, Any]]], tuple[Script, ...]]
 
 
 def planned_after(settled: int, base: int = 0) -> list[int]:
@@ -90,15 +86,17 @@ def run_campaign(
     budget: Budget,
     tools: Tools,
     *,
-    corpus: Sequence[Entry] = (),
+    corpus: Callable[[], Sequence[Entry]] = tuple,
     resume: bool = False,
     display: Display | None = None,
 ) -> Summary:
     """Run until the budget is spent or Ctrl-C. With `resume`, the folder's campaign goes on with these settings.
 
-    The corpus runs first: what fails in it as it is known to is no news, and is not investigated.
+    The corpus runs first: what fails in it as it is known to is no news, and is not investigated. It is read while the
+    target starts.
 
-    Raises FolderBusy, FolderUnwritable, StoreError, and TargetUnavailable if no worker ever starts.
+    Raises FolderBusy, FolderUnwritable, StoreError, what `corpus` raises, and TargetUnavailable if no worker ever
+    starts.
     """
     with locked(directory):
         clear(directory)  # of a driver that was killed; ours alone under the lock
@@ -110,7 +108,8 @@ def run_campaign(
             other_targets(settings.target), directory / "elsewhere", open_pool=_opener(settings, tools)
         )
         with store, PriorityExecutor(engine.parallel, "campaign") as executor:
-            campaign = Campaign(settings, budget, store, engine, elsewhere.runs, executor, tools, corpus)
+            reading = executor.submit(RUN, corpus)
+            campaign = Campaign(settings, budget, store, engine, elsewhere.runs, executor, tools, reading)
             unavailable = ""
             try:
                 with engine, elsewhere, (display or _no_display)(campaign.snapshot):
@@ -121,6 +120,8 @@ def run_campaign(
                 if not store.recorded():
                     raise
                 ended, unavailable = "the target went away", str(error)
+        if not (directory / DATABASE).is_file():
+            raise FolderUnwritable(f"{directory} was removed while a campaign ran in it: what was recorded is gone")
         with Store.open(directory) as store:
             summary = campaign.summary(store, ended, unavailable)
             store.spent(summary.elapsed)
@@ -151,39 +152,48 @@ class Campaign:
         others: Mapping[str, Run],
         executor: PriorityExecutor,
         tools: Tools,
-        corpus: Sequence[Entry],
+        corpus: Future[Sequence[Entry]],
     ) -> None:
         self._settings = settings
         self._budget = budget
         self._store = store
         self._engine = engine
-        self._others = others
         self._executor = executor
         self._tools = tools
-        self._corpus = numbered(corpus, settings.target)
+        self._reading = corpus
+        self._corpus: Mapping[int, Entry] = {}
         self._began = time.monotonic()
         self._end = sys.maxsize if budget.cases is None else settings.first + budget.cases  # of the numbers of cases
         self._ended = False
         self._lock = threading.Lock()
         store.reopen()
         self._counts = store.counts()
-        self._findings = {finding.key: finding for finding in store.findings()}
+        self._findings = Findings(store)
         self._recorded = frozenset(store.recorded())  # before this run
         self._tried: Counter[tuple[str, bool]] = Counter()  # in settled rounds, see `Store.tried`
         self._rounds: dict[int, list[Future[None]]] = {}  # begun and not settled: their cases
-        self._publishing: dict[str, Future[None]] = {}  # by key of the finding
         self._run = 0
-        self._new = 0
         self._activities = Activities()
+        self._publisher = Publisher(
+            self._findings,
+            store,
+            settings.target,
+            engine,
+            others,
+            tools.publish,
+            self._activities,
+            partial(executor.submit, PUBLISH),
+        )
         self._generation = 0.0
 
     def run(self) -> str:
         """Rounds until the budget is spent. Returns why it ended."""
         # The first start on a machine builds kernels for minutes; a time budget is for cases.
         self._began = time.monotonic()
-        for finding in self._known():
+        self._corpus = numbered(self._reading.result(), self._settings.target)
+        for finding in self._findings.all():
             if finding.state is State.REDUCED and not finding.scripts:
-                self._publish(finding.key)
+                self._publisher.publish(finding.key)
         self._replay_corpus()
         rounds = self._store.rounds()
         base = self._settings.first // ROUND
@@ -198,8 +208,7 @@ class Campaign:
         self._wait(future for futures in self._rounds.values() for future in futures)
         if ended == TIME_IS_UP:
             self._settle(self._store.pending())
-        while self._publishing:
-            self._wait(list(self._publishing.values()))
+        self._publisher.wait()
         return ended
 
     def _settle_rounds(self, number: int) -> str:
@@ -213,7 +222,7 @@ class Campaign:
                 self._settle(self._store.pending(end))  # not the last word on this round: a resumed campaign goes on
                 return "all cases are drawn"
             self._settle(self._store.pending(end), number, planned_after(number, self._settings.first // ROUND))
-            if self._budget.findings is not None and self._new >= self._budget.findings:
+            if self._budget.findings is not None and self._findings.new >= self._budget.findings:
                 return "enough findings"
             number += 1
 
@@ -238,7 +247,7 @@ class Campaign:
             ended=ended,
             unavailable=unavailable,
             findings=tuple(store.findings()),
-            new=self._new,
+            new=self._findings.new,
             fixed=tuple(
                 entry.name
                 for number, entry in self._corpus.items()
@@ -279,7 +288,7 @@ class Campaign:
         """Run what is kept and was not run yet. What fails otherwise than it is known to stays pending."""
         todo = [(number, entry.case) for number, entry in self._corpus.items() if number not in self._recorded]
         self._wait([self._executor.submit(RUN, partial(self._run_entry, number, case)) for number, case in todo])
-        known = [self._add(finding) for finding in known_findings(self._store.pending(0), self._corpus)]
+        known = [self._findings.add(finding) for finding in known_findings(self._store.pending(0), self._corpus)]
         self._store.settle((), [(finding.first, finding) for finding in known])
         # Seeds come down to regressions: after them.
         pending = [(record, self._corpus.get(record.number)) for record in self._store.pending(0)]
@@ -301,7 +310,7 @@ class Campaign:
 
     def _plan(self) -> Plan:
         """What is known now, for a round to come."""
-        reduced = [f for f in self._known() if f.state in (State.KNOWN, State.REDUCED, State.PROVEN)]
+        reduced = [f for f in self._findings.all() if f.state in (State.KNOWN, State.REDUCED, State.PROVEN)]
         ways = tuple((f.id, tuple(witness.pattern for witness in f.witnesses)) for f in reduced)
         avoided = frozenset(f.id for f in reduced if self._worth_avoiding(f))
         return Plan(self._settings.space, self._settings.seed, self._settings.revisit, ways, avoided)
@@ -344,14 +353,14 @@ class Campaign:
         groups: dict[str, list[Start]] = {}
         for start in self._all(self._start, pending):
             groups.setdefault(start.signature, []).append(start)
-        known = {finding.key: finding for finding in self._known()}
+        known = {finding.key: finding for finding in self._findings.all()}
         result = united(
             self._all(
                 lambda starts: settle(starts, known.values(), partial(self._investigated, known), self._time_is_up),
                 groups.values(),
             )
         )
-        findings = [(finding.first, self._add(finding)) for finding in result.found]
+        findings = [(finding.first, self._findings.add(finding)) for finding in result.found]
         if not result.complete:
             settled, plans = None, ()
         if settled is not None:
@@ -364,7 +373,7 @@ class Campaign:
             self._begin(number, plan)
         for key in sorted({finding.key for _, finding in findings}):
             if key not in known or self._findings[key].reduced != known[key].reduced:
-                self._publish(key)
+                self._publisher.publish(key)
 
     def _start(self, record: Record) -> Start:
         if (entry := self._corpus.get(record.number)) is not None:
@@ -384,65 +393,4 @@ class Campaign:
         except FATAL:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end a campaign of a night
-            return replace(unreduced(start), scripts=(self._failed(f"case {start.number}", error),))
-
-    def _failed(self, what: str, error: Exception) -> Script:
-        """In place of scripts: what went wrong, whose details are in the log of the driver."""
-        with (self._store.directory / "logs" / "driver.log").open("a", encoding="utf-8") as stream:
-            stream.write(f"{what}:\n{''.join(traceback.format_exception(error))}\n")
-        return Script("none", "", False, f"a fault of meshfuzz, see logs/driver.log: {type(error).__name__}: {error}")
-
-    def _known(self) -> list[Finding]:
-        with self._lock:
-            return list(self._findings.values())
-
-    def _add(self, finding: Finding) -> Finding:
-        """Take a finding in. Returns what is known of its bucket then."""
-        with self._lock:
-            known = self._findings.get(finding.key)
-            both = finding if known is None else merged(known, finding)
-            self._findings[finding.key] = both
-            self._new += known is None and finding.state is not State.KNOWN
-            return both
-
-    # --- publishing findings ------------------------------------------------------------------------------------------
-
-    def _publish(self, key: str) -> None:
-        """Publish a finding beside the rounds; one that is being published, again if it is another by then."""
-        with self._lock:
-            if key not in self._publishing:
-                self._publishing[key] = self._executor.submit(PUBLISH, partial(self._publish_latest, key))
-
-    def _publish_latest(self, key: str) -> None:
-        while True:
-            published = self._publish_one(self._findings[key])
-            with self._lock:
-                latest = self._findings[key]
-                if latest.reduced == published.reduced:
-                    self._findings[key] = replace(published, witnesses=latest.witnesses, first=latest.first)
-                    self._store.put_finding(self._findings[key])
-                    del self._publishing[key]
-                    return
-
-    def _publish_one(self, finding: Finding) -> Finding:
-        """Write the case of a finding, and if it is reduced find the guilty pass, examine it and write its scripts."""
-        if finding.state in (State.NEW, State.KNOWN):
-            return finding
-        path = self._store.directory / "cases" / f"{finding.id}.yaml"
-        with writing(self._store.directory):
-            path.write_text(dump(finding.case), encoding="utf-8")
-        if finding.state is not State.REDUCED:
-            return finding
-        with self._activities.doing("proving"):
-            try:
-                finding = localised(finding, self._settings.target, self._engine.localise)
-                finding = examined(finding, self._settings.target, self._engine.run, self._others)
-                scripts = self._tools.publish(
-                    finding, self._store.directory, self._settings.target, self._engine.export
-                )
-            except FATAL:
-                raise
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not end a campaign of a night
-                scripts = (self._failed(f"finding {finding.id}", error),)
-        state = State.PROVEN if any(script.proven for script in scripts) else State.REDUCED
-        return replace(finding, scripts=scripts, state=state)
+            return replace(unreduced(start), scripts=(fault(self._store.directory, f"case {start.number}", error),))

@@ -55,7 +55,7 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit with its code; every expected failure is one line on stderr."""
     from fuzz.disk import FolderUnwritable
-    from fuzz.store import FolderBusy
+    from fuzz.lock import FolderBusy
 
     try:
         code = cli.main(arguments, prog_name="meshfuzz", standalone_mode=False)

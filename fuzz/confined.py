@@ -62,7 +62,9 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
         restrict(database)
         if (found := _objects(database)) != (wanted := _wanted(schema)):
             odd = sorted(name for _, name, _ in found ^ wanted)[0]
-            raise ConfinedError(f"{path} has a schema that is not ours ({ascii(odd)[:80]}): choose another one")
+            raise ConfinedError(
+                f"{path} is not of this version (its schema differs in {ascii(odd)[:80]}): choose another one"
+            )
     except BaseException:
         database.close()
         raise

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from fuzz.case import Case, CaseError, MeshfuzzError, check_options, from_document, to_plain
+from fuzz.case import Case, CaseError, MeshfuzzError, check_options, to_plain
+from fuzz.case_file import from_document
 from fuzz.coverage import features
 from fuzz.document import DocumentError, mapping, parse, read_text, sequence, text, texts
 from fuzz.evidence import Neighbour

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 
-from fuzz.case import Case, Mesh, load
+from fuzz.case import Case, Mesh
+from fuzz.case_file import load
+from fuzz.finding import Finding
 from fuzz.investigation import Start, investigate, starting_point
 from fuzz.ops.core import Moves, get, source_line
 from fuzz.payloads import decode_position
 from fuzz.pool import Pool
 from fuzz.reduce.reducer import reduce
-from fuzz.store import Finding
 from oracles.explanation import Explanation
 from oracles.faults import FAULTS
 from oracles.outcome import UNEXPLAINED, Mismatch, Outcome

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fuzz.case import Case, from_plain, to_plain
+from fuzz.case import Case, to_plain
+from fuzz.case_file import from_plain
 from fuzz.document import joined, mapping, text
 from fuzz.plain import read
 from oracles.outcome import Verdict

@@ -9,10 +9,10 @@ from dataclasses import replace
 from fuzz.boundary import boundaries, failing_neighbours
 from fuzz.case import Case
 from fuzz.controls import LEVELS, controls
+from fuzz.finding import Finding
 from fuzz.investigation import Run, observed
 from fuzz.reduce.edits import consistent
 from fuzz.signature import signature
-from fuzz.store import Finding
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig
 

@@ -16,11 +16,11 @@ from jinja2 import TemplateError
 
 from fuzz.case import Case, MeshfuzzError
 from fuzz.document import DocumentError, read_text
+from fuzz.finding import Finding
 from fuzz.pool import Pool
 from fuzz.publish import Export, Form, at_fault, finding_script, forms, issue, lit_test
 from fuzz.report.html import Campaign, Piece, finding_page, index_page
 from fuzz.report.words import proof
-from fuzz.store import Finding
 from fuzz.worker_process import WORKER
 from oracles.targets.config import TargetConfig, TargetUnavailable
 from oracles.targets.environment import versions

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
-from fuzz.case import Case, CaseError, dump
+from fuzz.case import Case, CaseError
+from fuzz.case_file import dump
 from fuzz.evidence import Neighbour
+from fuzz.finding import Finding, State, Witness
 from fuzz.mechanism import blame_op, blame_resharding, mechanism
 from fuzz.reduce.order import complexity
 from fuzz.reduce.passes.graph import feed
 from fuzz.signature import signature
-from fuzz.store import Finding, State, Witness
 from fuzz.triage import ANY_CASE, Pattern, earliest_wrong, pattern
 from oracles.explanation import Explanation
 from oracles.outcome import MISMATCHING, Outcome, Verdict

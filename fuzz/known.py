@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from fuzz.case import dump
+from fuzz.case_file import dump
 from fuzz.corpus import Entry
+from fuzz.finding import Finding, State, Witness
 from fuzz.signature import signature
-from fuzz.store import Finding, Record, State, Witness
+from fuzz.store import Record
 from fuzz.triage import pattern
 from oracles.targets.config import TargetConfig
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fuzz.case import Case
-from fuzz.store import Finding
+from fuzz.finding import Finding
 from oracles.localisation import Localisation
 from oracles.outcome import RIGHT, Outcome, Verdict
 from oracles.stages.passes import EXECUTABLE, STAGES

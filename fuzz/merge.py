@@ -6,7 +6,7 @@ the campaigns that ran, by what they recorded; cases, by seed and number; findin
 Counts that belong to a campaign as a whole, its time and what it covered, are kept per campaign and added up.
 
 The folders may come from anyone: no path in them is followed. Cases are written anew from what was read, and scripts
-are copied from and to names that `fuzz.store` allows, as text.
+are copied from and to names that `fuzz.finding` allows, as text.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from fuzz.case import CaseError, dump
+from fuzz.case import CaseError
+from fuzz.case_file import dump
 from fuzz.confined import LOG
 from fuzz.disk import writing
 from fuzz.document import DocumentError, mapping, read_text
 from fuzz.engine import Sample
 from fuzz.evidence import Feature
+from fuzz.finding import Finding, State, Witness
 from fuzz.plain import parse_json, read
 from fuzz.reduce.order import complexity
 from fuzz.settings import Settings
-from fuzz.store import DATABASE, SKIPPED, Finding, Row, State, Store, StoreError, Witness
+from fuzz.store import DATABASE, SKIPPED, Row, Store, StoreError
 from oracles.outcome import FAILING
 
 MERGED = "merged"  # name of the setting that says what was merged

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 from fuzz.case import Case, MeshfuzzError
 from fuzz.disk import out_of_space, short_of_space
 from fuzz.neighbours import neighbours
+from fuzz.scratch import sweep
 from fuzz.worker_process import EXPLAINING, GRACE, MEMORY_LIMIT, WORKER, Refused, WorkerProcess
 from oracles.explanation import Explanation
 from oracles.localisation import Localisation
@@ -178,6 +179,7 @@ class Pool:
             worker.dismiss()
         for worker in idle:
             self._end(worker)
+        sweep()  # one that was ended while it started
         for number in range(self._workers):
             self._idle.put(number)  # wakes the threads that wait for a worker; they find the pool closed
         with contextlib.suppress(OSError):  # another pool may share the directory

@@ -12,9 +12,9 @@ from jinja2 import TemplateError
 
 from fuzz.case import Case, CaseError, MeshfuzzError
 from fuzz.facts import TORCH_XLA_STAGES, facts
+from fuzz.finding import Finding, Script
 from fuzz.ops.core import TORCH_DTYPES, check_size, specs
 from fuzz.payloads import values
-from fuzz.store import Finding, Script
 from oracles.explanation import Explanation
 from oracles.outcome import MISMATCHING, Outcome
 from oracles.reference import reference

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,10 +18,6 @@ from fuzz.pool import Pool
 from fuzz.worker_process import WORKER
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
-
-# The TT plugin unpacks 0.4 GB at every start: in memory that takes one second, on a disk up to ten.
-MEMORY = Path("/dev/shm")
-MEMORY_NEEDED = 2 << 30  # bytes free, for a few processes that start at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,7 @@ class Replayer:
     """
 
     def __init__(self, runner: Runner, workers: int = 1) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="meshfuzz-replay-", dir=_scratch())
+        self._folder = tempfile.TemporaryDirectory(prefix="meshfuzz-replay-")
         self._pool = Pool(
             runner.config,
             Path(self._folder.name),
@@ -122,14 +117,9 @@ def unavailable(error: TargetUnavailable) -> Replay:
 
 def why_not(runner: Runner) -> str:
     """Why no case can run, in one line: the target does not start. Empty if it does."""
-    with tempfile.TemporaryDirectory(prefix="meshfuzz-replay-", dir=_scratch()) as folder:
+    with tempfile.TemporaryDirectory(prefix="meshfuzz-replay-") as folder:
         try:
             with Pool(runner.config, Path(folder), workers=1, deadline=runner.deadline, command=runner.command):
                 return ""
         except TargetUnavailable as error:
             return str(error)
-
-
-def _scratch() -> Path | None:
-    """A folder in memory where there is room; None: where temporary files normally are."""
-    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED else None

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from fuzz.finding import Finding, State
 from fuzz.investigation import Start, unreduced
-from fuzz.store import Finding, State
 from fuzz.triage import matches
 from oracles.outcome import MISMATCHING
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fuzz import store
+from fuzz import lock
 from fuzz.case import Case, to_plain
 from fuzz.engine import OneMachine, Plan, Sample, Trial
 from fuzz.pool import PoolClosed
@@ -161,7 +161,7 @@ def _folder() -> Iterator[Path]:
         with locked(parent / "lock"):
             _sweep(parent)
             own = Path(tempfile.mkdtemp(prefix="station-", dir=parent))
-            held.enter_context(store.locked(own))
+            held.enter_context(lock.locked(own))
         (own / "cases").mkdir()
         try:
             yield own
@@ -172,7 +172,7 @@ def _folder() -> Iterator[Path]:
 def _sweep(parent: Path) -> None:
     """Remove what killed stations left, except for the cases that they ran when they died."""
     for folder in parent.glob("station-*"):
-        with contextlib.suppress(store.FolderBusy, OSError), store.locked(folder):
+        with contextlib.suppress(lock.FolderBusy, OSError), lock.locked(folder):
             if any((folder / "cases").glob("running-*")):
                 shutil.rmtree(folder / "tmp", ignore_errors=True)
             else:

@@ -18,9 +18,9 @@ from typing import Any
 from fuzz.case import Case, to_plain
 from fuzz.corpus import Entry
 from fuzz.evidence import Neighbour
+from fuzz.finding import Finding, State
 from fuzz.replay import Replay, Runner, replaying
 from fuzz.signature import signature
-from fuzz.store import Finding, State
 from fuzz.triage import bucket_id
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig

@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from fuzz.case import DTYPES, Case, CaseError, Input, Mesh, MeshfuzzError, Node, Output, is_uneven, load
+from fuzz.case import DTYPES, Case, CaseError, Input, Mesh, MeshfuzzError, Node, Output, is_uneven
+from fuzz.case_file import load
 from fuzz.document import DocumentError, mapping, parse, read_text, sequence, text, texts
 from fuzz.ops.core import specs
 

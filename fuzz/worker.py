@@ -32,7 +32,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TextIO, TypeVar
 
-from fuzz.case import Case, from_plain
+from fuzz.case import Case
+from fuzz.case_file import from_plain
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
@@ -204,9 +205,11 @@ def _send(replies: TextIO, message: dict[str, Any]) -> None:
 
 def main() -> int:
     """Serve the target named in the configuration."""
+    from oracles.judge import judge, open_target, preload, settle_process
+
+    settle_process()  # before what follows imports a compiler
     from oracles.explain import explain
     from oracles.export import export
-    from oracles.judge import judge, open_target, preload
     from oracles.localise import localise
 
     return serve(Service(open_target, judge, {"explain": explain, "export": export, "localise": localise}, preload))

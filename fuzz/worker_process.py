@@ -9,10 +9,7 @@ started outlives it. What runs inside is `fuzz.worker`.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
-import selectors
 import signal
 import stat
 import subprocess
@@ -27,8 +24,10 @@ from typing import Any, TypeVar
 from fuzz.case import Case, MeshfuzzError, to_plain
 from fuzz.disk import out_of_space, remove, short_of_space, writing
 from fuzz.growth import Growth
+from fuzz.pipes import POLL, Misbehaved, Pipes, readable_size, unreadable
 from fuzz.processes import MARK, Family, kill_marked
 from fuzz.signature import last_meaningful_line
+from fuzz.worker_log import WorkerLog
 from oracles.localisation import PASS_LOG, Localisation, fatal_pass
 from oracles.outcome import Outcome, Verdict
 from oracles.stages import passes
@@ -38,13 +37,8 @@ WORKER = (sys.executable, "-m", "fuzz.worker")
 EXPLAINING = 4.0  # deadlines: an explanation runs a case several times, and others like it
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 EXIT_WAIT = 10.0  # seconds for a process that closed its pipe to finish dying, so that its signal is known
-TAIL_BYTES = 16 << 10
-LOG_LIMIT = 16 << 20  # bytes; of a longer log the end is kept
 MEMORY_LIMIT = 4 << 30  # bytes that a worker may hold, with all that it started
 NAME_LIMIT = 64  # characters of a stage
-QUOTED = 80  # characters of a reply that cannot be read
-REPLY_LIMIT = 64 << 20  # bytes of one message; the longest are modules with their constants
-POLL = 0.25  # seconds between looks at a process that works; memory is filled with up to 4 GiB a second
 # Phases in which only our code and torch on the CPU run; the empty one is before the first.
 OWN_STAGES = frozenset({"", "reference", "compare"})
 
@@ -53,10 +47,6 @@ Read = TypeVar("Read")
 
 class Refused(MeshfuzzError):
     """The worker gave no answer; the message says why."""
-
-
-class Misbehaved(MeshfuzzError):
-    """The process did what ends it, though it lives and the deadline has not come. The message says what."""
 
 
 class WorkerProcess:
@@ -84,31 +74,21 @@ class WorkerProcess:
             (directory / "tmp").mkdir(exist_ok=True)
             self._temporary = Path(tempfile.mkdtemp(prefix="worker-", dir=directory / "tmp"))
             self._identity = _identity(self._temporary)
-            # Held open: whatever the process does to the file, what it prints can be read and cut.
-            self._log = os.open(self.log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._watched = 0.0
-        self._token = ""
+            self._log = WorkerLog(self.log)
         self._reaping = threading.Lock()
         self._reaped = False
         self._given_up = False
         self._disk_full = False
         self._stage = ""
-        self._buffer = bytearray()
-        self._log_start = os.fstat(self._log).st_size
-        self._replies, reply_fd = os.pipe()
-        # Nothing is ever written here: that its other end closes tells the worker that this process is gone.
-        lifeline, self._life = os.pipe()
-        requests, self._requests = os.pipe()
-        os.set_blocking(self._requests, False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._replies, selectors.EVENT_READ)
+        self._pipes = Pipes()
+        requests, reply_fd, lifeline = theirs = self._pipes.theirs()
         environment = {"TMPDIR": str(self._temporary), MARK: str(self._temporary), "PYTHONPATH": _python_path()}
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=requests,
-                stdout=self._log,
-                stderr=self._log,
+                stdout=self._log.descriptor,
+                stderr=self._log.descriptor,
                 pass_fds=(reply_fd, lifeline),
                 start_new_session=True,
                 # Compilers leave files in the current folder. From there the worker must still find this code.
@@ -120,11 +100,11 @@ class WorkerProcess:
             remove(self._temporary)
             raise TargetUnavailable(f"worker cannot start: {error}") from error
         finally:
-            for descriptor in (reply_fd, lifeline, requests):
+            for descriptor in theirs:
                 os.close(descriptor)
         self._family = Family(self._process.pid)
         settings = {"target": config.to_plain(), "reply_fd": reply_fd, "lifeline": lifeline, "fresh": fresh}
-        self._write(settings, time.monotonic() + GRACE)
+        self._pipes.write(settings, time.monotonic() + GRACE)
 
     def wait_until_ready(self, seconds: float) -> str:
         """Empty when the target is open, else how the process died. Raises TargetUnavailable if the worker says so."""
@@ -141,11 +121,11 @@ class WorkerProcess:
         if isinstance(said := reply.get("unavailable"), str):
             raise TargetUnavailable(said)
         if "ready" not in reply:
-            return _unreadable(reply)
+            return unreadable(reply)
         if 2 * (memory := self._family.memory()) > self._memory_limit:
             raise TargetUnavailable(
-                f"the worker holds {_size(memory)} before its first case: of a limit of {_size(self._memory_limit)} "
-                "cases would get less than half; give it more (--memory)"
+                f"the worker holds {readable_size(memory)} before its first case: of a limit of "
+                f"{readable_size(self._memory_limit)} cases would get less than half; give it more (--memory)"
             )
         return ""
 
@@ -172,7 +152,7 @@ class WorkerProcess:
         if self._stage in self._own_stages:
             verdict, message = Verdict.ENV, f"worker {did} outside the target: {message}"
         seconds = {self._stage or "start": round(time.monotonic() - began, 3)}
-        return Outcome(verdict, self._stage, message, log=self._tail(), seconds=seconds)
+        return Outcome(verdict, self._stage, message, log=self._log.tail(), seconds=seconds)
 
     def answer(self, request: str, cases: Sequence[Case], deadline: float, read: Callable[[Any], Read]) -> Read:
         """What the worker replies to a request other than to judge, as `read` takes it. Raises Refused."""
@@ -219,12 +199,8 @@ class WorkerProcess:
         Raises TimeoutError, and Misbehaved.
         """
         self._stage = ""
-        self._bound_log()
-        self._log_start = os.fstat(self._log).st_size
-        # What does not carry it is no reply to this: an answer to an earlier request, or somebody else's line.
-        self._token = secrets.token_hex(8)
-        self._watched = time.monotonic()
-        self._write({request: [to_plain(case) for case in cases], "token": self._token}, until)
+        self._log.begin()
+        self._pipes.ask({request: [to_plain(case) for case in cases]}, until)
         while (reply := self._next_reply(until)) is not None and "stage" in reply:
             self._stage = _read(_text, reply["stage"])
         # A dying process closes its pipe before its death can be waited for, and must not be asked again until then.
@@ -237,7 +213,7 @@ class WorkerProcess:
         if self._given_up or self._status(0) is not None or _identity(self._temporary) != self._identity:
             return False
         # What it says without being asked would be taken for the answer to the next request.
-        return not self._buffer and not self._selector.select(0)
+        return not self._pipes.waiting()
 
     def outgrown(self) -> bool:
         """Whether it has leaked so much that it is to be replaced. To be asked once after every case."""
@@ -245,9 +221,7 @@ class WorkerProcess:
 
     def dismiss(self) -> None:
         """Ask the process to end by closing its stdin. Does not wait."""
-        if self._requests >= 0:
-            os.close(self._requests)
-            self._requests = -1
+        self._pipes.dismiss()
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the process and all it started. May be called from any thread."""
@@ -275,10 +249,8 @@ class WorkerProcess:
         remove(self._temporary)
 
     def _close(self) -> None:
-        self.dismiss()
-        self._selector.close()
-        for descriptor in (self._replies, self._life, self._log):
-            os.close(descriptor)
+        self._pipes.close()
+        self._log.close()
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL, to the whole group: children may live when the leader is gone."""
@@ -295,53 +267,17 @@ class WorkerProcess:
 
         Raises TimeoutError at `until` (time.monotonic), and Misbehaved.
         """
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            if searched > REPLY_LIMIT:
-                raise Misbehaved(f"wrote a reply of more than {_size(REPLY_LIMIT)}")
-            now = time.monotonic()
-            if now >= until:
-                raise TimeoutError
-            if now >= self._watched + POLL:
-                self._watched = now
-                self._watch()
-                if self._status(0) is not None:
-                    return self._last_reply()
-            if self._selector.select(min(until - now, POLL)):
-                chunk = os.read(self._replies, 1 << 16)
-                if not chunk:
-                    return None
-                self._buffer += chunk
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return self._checked(line)
+        return self._pipes.next(until, self._watch)
 
-    def _last_reply(self) -> dict[str, Any] | None:
-        """What the process still said before it died. Its children may hold the pipe open, and write to it."""
-        if self._selector.select(0):
-            self._buffer += os.read(self._replies, 1 << 16)  # a full pipe
-        line, end, _ = bytes(self._buffer).partition(b"\n")
-        self._buffer.clear()
-        return self._checked(line) if end else None
-
-    def _checked(self, line: bytes) -> dict[str, Any]:
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise Misbehaved(_unreadable(line)) from error
-        if not isinstance(message, dict) or message.pop("token", "") != self._token:
-            raise Misbehaved(_unreadable(line))
-        return message
-
-    def _watch(self) -> None:
-        """Look after a process that works. Raises Misbehaved."""
-        self._bound_log()
+    def _watch(self) -> bool:
+        """Look after a process that works. Returns whether it is dead. Raises Misbehaved."""
+        self._log.bound()
         if self._family.exceeds(self._memory_limit):
-            raise Misbehaved(f"memory limit of {_size(self._memory_limit)} exceeded")
+            raise Misbehaved(f"memory limit of {readable_size(self._memory_limit)} exceeded")
         if short_of_space(self._directory):
             self._disk_full = True
             raise Misbehaved("the disk is full")
+        return self._status(0) is not None
 
     def _disk_was_full(self) -> Outcome:
         """Give back what this process wrote. What a compiler did without space tells nothing.
@@ -357,18 +293,6 @@ class WorkerProcess:
                 raise out_of_space(self._directory)
             time.sleep(POLL)
         return Outcome(Verdict.ENV, self._stage, "the disk was full until the worker's files were removed")
-
-    def _write(self, message: dict[str, Any], until: float) -> None:
-        """Send a message. Raises TimeoutError at `until` (time.monotonic) if the process does not take it."""
-        left = memoryview(json.dumps(message).encode() + b"\n")
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._requests, selectors.EVENT_WRITE)
-            # A dead reader is noticed, with its cause, where the reply is read.
-            with contextlib.suppress(BrokenPipeError):
-                while left:
-                    if not selector.select(max(0.0, until - time.monotonic())):
-                        raise TimeoutError
-                    left = left[os.write(self._requests, left) :]
 
     def _status(self, seconds: float) -> os.waitid_result | None:
         """How the process ended, waiting up to `seconds`; None while it runs. Leaves it unreaped."""
@@ -390,24 +314,8 @@ class WorkerProcess:
             cause = signal.Signals(status.si_status).name
         else:
             cause = f"signal {status.si_status}"  # one of the real-time signals, most of which have no name
-        line = last_meaningful_line(self._tail())
+        line = last_meaningful_line(self._log.tail())
         return f"{cause}: {line}" if line else cause
-
-    def _bound_log(self) -> None:
-        """Keep only the end of a log that has grown too long."""
-        if os.fstat(self._log).st_size > LOG_LIMIT:
-            end = self._log_end(0)
-            os.ftruncate(self._log, 0)
-            os.write(self._log, end)
-            self._log_start = 0
-
-    def _log_end(self, start: int) -> bytes:
-        first = max(start, os.fstat(self._log).st_size - TAIL_BYTES)
-        return os.pread(self._log, TAIL_BYTES, first)
-
-    def _tail(self) -> str:
-        """The end of what the process printed since the case began."""
-        return self._log_end(self._log_start).decode(errors="replace")
 
 
 def _read(read: Callable[[Any], Read], plain: object) -> Read:
@@ -415,19 +323,13 @@ def _read(read: Callable[[Any], Read], plain: object) -> Read:
     try:
         return read(plain)
     except (MeshfuzzError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise Misbehaved(_unreadable(plain)) from error
+        raise Misbehaved(unreadable(plain)) from error
 
 
 def _text(plain: object) -> str:
     if not isinstance(plain, str) or len(plain) > NAME_LIMIT:
         raise TypeError("no name")
     return plain
-
-
-def _unreadable(reply: object) -> str:
-    # What follows the semicolon is no part of the failure's signature.
-    shown = repr(reply)
-    return f"wrote what is no reply; it begins with {shown[:QUOTED]}"
 
 
 def _identity(folder: Path) -> tuple[int, int, bool] | None:
@@ -437,11 +339,6 @@ def _identity(folder: Path) -> tuple[int, int, bool] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IRWXU == stat.S_IRWXU
-
-
-def _size(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count >> 20} MiB"
 
 
 def _python_path() -> str:

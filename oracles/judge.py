@@ -15,6 +15,7 @@ import torch
 
 from fuzz.case import Case, CaseError
 from fuzz.payloads import values
+from fuzz.scratch import scratch
 from oracles.injection import judge_injected
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 from oracles.reference import Expected, InvalidCase, reference
@@ -30,15 +31,15 @@ XLA_FLAGS = "--xla_allow_excess_precision=false"
 
 def preload(config: TargetConfig) -> None:
     """Import what opening the target imports, which takes seconds: processes forked from this one open it faster."""
-    _settle_process()
+    settle_process()
     if config.kind == "torchxla":
         import oracles.targets.torchxla
     else:
         import oracles.targets.pjrt  # noqa: F401 - for those that are forked
 
 
-def _settle_process() -> None:
-    """What must hold before a compiler is imported."""
+def settle_process() -> None:
+    """What must hold before a compiler is imported; also imports torch_xla, the way it starts fastest."""
     if XLA_FLAGS not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -49,7 +50,7 @@ def _settle_process() -> None:
 
 def open_target(config: TargetConfig) -> Target:
     """Open the target in this process, once. Raises TargetUnavailable."""
-    _settle_process()
+    settle_process()
     if config.kind == "torchxla":
         from oracles.targets.torchxla import TorchXLA
 
@@ -76,15 +77,32 @@ def _open_pjrt(config: TargetConfig) -> Target:
     if not config.mock:
         return _open_plugin(config, "tt", path)
     os.environ["TT_COMPILE_ONLY_SYSTEM_DESC"] = str(environment.prepare_compile_only(path, config.topology))
-    from oracles.targets.client import cpu_client, plugin_client
+    from oracles.targets.client import cpu_client, load_plugin, plugin_client
     from oracles.targets.pjrt import MockTarget
 
     try:
+        # While it is loaded the plugin unpacks what a pure compiler does not need. It cannot be shared instead: every
+        # start unpacks it again, over what is there, and another process that does the same then fails.
+        with scratch() as folder, _temporary_files_in(folder):
+            load_plugin("tt", path)
         compiler = plugin_client("tt", path)
     except RuntimeError as error:
         raise TargetUnavailable(f"the TT plugin {path} does not start: {error}") from error
-    environment.discard_assets(Path(os.environ["TMPDIR"]))
     return MockTarget(config, compiler, cpu_client(config.topology.size))
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Where a compiler in this process puts them meanwhile."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def _open_plugin(config: TargetConfig, name: str, path: Path) -> Target:

@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.case import MeshfuzzError
+from fuzz.scratch import scratch
 
 CORRECT, BUG_PRESENT, CANNOT_RUN = 0, 1, 77
 MEANINGS = {CORRECT: "correct", BUG_PRESENT: "bug present", CANNOT_RUN: "cannot run here"}
@@ -58,10 +58,10 @@ def prove(
         raise ProveError(f"script {script} does not exist")
     variables = {name: value for name, value in os.environ.items() if name not in DROPPED} | dict(environment or {})
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="prove-", ignore_cleanup_errors=True) as folder:
-        temporary = Path(folder, "tmp")
+    with scratch() as folder:
+        temporary = folder / "tmp"
         temporary.mkdir()
-        with Path(folder, "output").open("w+b") as output:
+        with (folder / "output").open("w+b") as output:
             try:
                 process = subprocess.Popen(
                     # -P: neither the script's folder nor the working folder offers modules; site-packages stay.

@@ -21,11 +21,13 @@ import pytest
 import torch
 
 from fuzz import cli
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec
+from fuzz.case_file import dump
 from fuzz.corpus import About, dump_entry
+from fuzz.finding import Finding, State, Witness
 from fuzz.replay import Runner
 from fuzz.settings import Budget, Settings
-from fuzz.store import Finding, State, Store, Witness
+from fuzz.store import Store
 from fuzz.strategies.space import Space
 from fuzz.triage import bucket_id, pattern
 from fuzz.versions import builds, environments, matrix, releases

@@ -16,13 +16,13 @@ import torch
 
 from fuzz.case import Case, Mesh
 from fuzz.corpus import CLASSES, load_entry
+from fuzz.finding import Finding
 from fuzz.investigation import Start, investigate, observed, starting_point
 from fuzz.mechanism import mechanism
 from fuzz.payloads import values
 from fuzz.pool import Pool
 from fuzz.reduce.reducer import reduce
 from fuzz.signature import signature
-from fuzz.store import Finding
 from oracles.explanation import FRESH, Explanation
 from oracles.outcome import Outcome, Verdict
 from oracles.reference import reference

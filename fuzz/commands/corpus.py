@@ -17,7 +17,7 @@ from fuzz.settings import UsageError
 
 if TYPE_CHECKING:
     from fuzz.case import Case
-    from fuzz.store import Finding
+    from fuzz.finding import Finding
     from oracles.targets.config import TargetConfig
 
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fuzz.case import Case, CaseError, Mesh, load
+from fuzz.case import Case, CaseError, Mesh
+from fuzz.case_file import load
 from fuzz.confined import check_folder
 from fuzz.document import DocumentError, shown
 from fuzz.settings import CORPUS, Budget, Settings, UsageError
 from oracles.targets.config import TargetConfig
 
 if TYPE_CHECKING:
-    from fuzz.store import Finding, Store
+    from fuzz.finding import Finding
+    from fuzz.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -140,7 +141,7 @@ def run(
 
     for name in settings.space.ops:
         get(name)
-    corpus = entries(Path(settings.corpus)) if settings.corpus else ()
+    corpus = partial(entries, Path(settings.corpus)) if settings.corpus else tuple
     prepare(settings.target)
     signal.signal(signal.SIGTERM, interrupt)
     tools = Tools(sample, reduce, publish)

@@ -117,7 +117,8 @@ def matrix(
 def _subjects(texts: Sequence[str], corpus: Path, directory: Path) -> list[Subject]:
     """What the arguments name, or everything. Raises UsageError, CorpusError, StoreError."""
     from fuzz.corpus import entries
-    from fuzz.store import DATABASE, Finding, Store
+    from fuzz.finding import Finding
+    from fuzz.store import DATABASE, Store
     from fuzz.versions.subjects import chosen, known_subjects
 
     if texts and all(Path(text).is_file() for text in texts):

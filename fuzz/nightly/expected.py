@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fuzz.corpus import About, Entry
+from fuzz.finding import State
 from fuzz.known import numbered
 from fuzz.nightly.history import Bucket
 from fuzz.report.night import Replayed, Standing
 from fuzz.signature import signature
-from fuzz.store import State, Store
+from fuzz.store import Store
 from fuzz.triage import bucket_id
 from fuzz.verify import Subject, subjects
 from oracles.outcome import Verdict

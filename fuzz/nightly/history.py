@@ -18,9 +18,9 @@ from typing import Any, Self
 from fuzz.case import CaseError, MeshfuzzError
 from fuzz.confined import ConfinedError, open_database
 from fuzz.document import DocumentError, shown, text
+from fuzz.finding import Finding
 from fuzz.plain import parse_json, read
 from fuzz.report.night import Past, Sightings, Standing, Subject
-from fuzz.store import Finding
 
 DATABASE = "history.db"
 FORMAT = 1

@@ -13,6 +13,7 @@ from typing import Any
 
 from fuzz.campaign import Display, Tools, run_campaign
 from fuzz.corpus import Entry, entries
+from fuzz.lock import FolderBusy, locked
 from fuzz.nightly.config import Config, Reason, Verifying
 from fuzz.nightly.expected import of_target, remembered, replayed, unseen
 from fuzz.nightly.folders import (
@@ -30,7 +31,7 @@ from fuzz.nightly.standings import standings
 from fuzz.replay import Runner
 from fuzz.report.night import Night, Standing, Verified
 from fuzz.settings import Budget, Settings
-from fuzz.store import DATABASE, FolderBusy, Store, locked
+from fuzz.store import DATABASE, Store
 from fuzz.verify import Status, Verification, verify
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetUnavailable
@@ -197,7 +198,7 @@ class _Run:
                 self._settings,
                 Budget(left, self._config.cases),
                 self._tools,
-                corpus=self._entries,
+                corpus=lambda: self._entries,
                 resume=resume,
                 display=self._display,
             )

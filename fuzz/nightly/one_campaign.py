@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from fuzz.account import EXPLAINED
+from fuzz.finding import Finding, State
 from fuzz.folder import write_folder
 from fuzz.nightly.outputs import texts
 from fuzz.publish import Export
@@ -14,7 +15,7 @@ from fuzz.report.html import Campaign
 from fuzz.report.night import Night, Standing, Subject, by_sharding
 from fuzz.report.night_page import night_page
 from fuzz.settings import Budget, Settings
-from fuzz.store import SKIPPED, Finding, State, Store
+from fuzz.store import SKIPPED, Store
 from oracles.targets.environment import versions
 
 STANDINGS = {State.NEW: Standing.PENDING, State.KNOWN: Standing.KNOWN}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fuzz.account import EXPLAINED
+from fuzz.finding import Finding, State
 from fuzz.folder import FORMS, LazyPool, write_folder
 from fuzz.localisation import localised
 from fuzz.nightly.config import Config
@@ -26,7 +27,7 @@ from fuzz.report.sarif import sarif
 from fuzz.report.suites import night_suites
 from fuzz.report.summary import summary_markdown
 from fuzz.settings import Budget, Settings
-from fuzz.store import SKIPPED, Finding, State, Store
+from fuzz.store import SKIPPED, Store
 from oracles.outcome import MISMATCHING
 from oracles.targets.config import TargetUnavailable
 

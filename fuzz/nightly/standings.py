@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fuzz.case import dump
+from fuzz.case_file import dump
 from fuzz.corpus import Entry
+from fuzz.finding import Finding, State
 from fuzz.nightly.history import Bucket, sightings
 from fuzz.report.night import FAILS, Replayed, Sightings, Standing, Subject, Verified
-from fuzz.store import Finding, State
 from fuzz.triage import bucket_id
 from fuzz.verify import Status
 from oracles.outcome import Outcome, Verdict

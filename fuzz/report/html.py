@@ -20,6 +20,7 @@ from fuzz.case import CaseError, Mesh
 from fuzz.document import printable
 from fuzz.evidence import Boundary
 from fuzz.facts import facts
+from fuzz.finding import Finding
 from fuzz.report.drawing import draw
 from fuzz.report.picture import pictures
 from fuzz.report.progress import clock
@@ -37,7 +38,7 @@ from fuzz.report.words import (
     source_lines,
 )
 from fuzz.settings import Budget, Settings
-from fuzz.store import SKIPPED, Finding
+from fuzz.store import SKIPPED
 from oracles.explanation import RIGHT_CELL, Decoded
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig

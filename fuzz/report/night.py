@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fuzz.evidence import Feature
+from fuzz.finding import Finding
 from fuzz.report.html import Piece
 from fuzz.settings import Settings
-from fuzz.store import Finding
 
 
 class Standing(StrEnum):

@@ -16,10 +16,11 @@ from fuzz.account import Summary
 from fuzz.case import Case
 from fuzz.corpus import Entry
 from fuzz.document import printable
+from fuzz.finding import Finding, State
 from fuzz.report.progress import clock
 from fuzz.report.words import confirmation, coordinate, examples, plural, proof, quote_heading, quoted, reduction
 from fuzz.signature import normalise
-from fuzz.store import SKIPPED, Finding, State
+from fuzz.store import SKIPPED
 from oracles.explanation import Decoded
 from oracles.outcome import NOT_JUDGED, RIGHT, WRONG, Outcome, Verdict
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from fuzz.case import Case, CaseError, Mesh, Sharding
 from fuzz.facts import title
+from fuzz.finding import Finding, Script, State
 from fuzz.ops import source_line
-from fuzz.store import Finding, Script, State
 from oracles.explanation import Decoded, Element, Explanation
 from oracles.outcome import MISMATCHING
 

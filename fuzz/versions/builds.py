@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from fuzz.case import Case, from_plain, to_plain
+from fuzz.case import Case, to_plain
+from fuzz.case_file import from_plain
 from fuzz.grid import Cell
 from fuzz.replay import Runner, replay
 from fuzz.settings import UsageError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fuzz.case import Case
 from fuzz.corpus import Entry, load_entry
+from fuzz.finding import Finding
 from fuzz.settings import UsageError
-from fuzz.store import Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,15 @@ def cpu_client(devices: int) -> Any:
     return xla_client.make_cpu_client(num_devices=devices)
 
 
+def load_plugin(name: str, path: Path) -> None:
+    """Only load it: a second time does nothing. Raises RuntimeError."""
+    if not xla_client.pjrt_plugin_loaded(name):
+        xla_client.load_pjrt_plugin_dynamically(name, str(path))
+
+
 def plugin_client(name: str, path: Path) -> Any:
     """A client of the PJRT plugin at `path`. Raises RuntimeError (from jaxlib) if it cannot start."""
-    xla_client.load_pjrt_plugin_dynamically(name, str(path))
+    load_plugin(name, path)
     xla_client.initialize_pjrt_plugin(name)
     return xla_client.make_c_api_client(name, {}, None)
 

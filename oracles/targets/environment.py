@@ -135,11 +135,7 @@ def prepare_compile_only(plugin: Path, topology: Mesh) -> Path:
 
 
 def discard_assets(temporary: Path) -> None:
-    """Remove the run-time assets that the plugin unpacked into this TMPDIR; a pure compiler needs them no more.
-
-    They cannot be shared instead: every start unpacks them again, over what is there, and another process that does
-    the same or compiles kernels from them then fails.
-    """
+    """Remove the run-time assets that the plugin unpacked into this TMPDIR."""
     for assets in temporary.glob(ASSETS):
         shutil.rmtree(assets, ignore_errors=True)
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fuzz.case import Case, load
+from fuzz.case import Case
+from fuzz.case_file import load
 from fuzz.payloads import values
 from oracles.judge import open_target
 from oracles.reference import InvalidCase, reference

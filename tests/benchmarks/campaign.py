@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -62,7 +63,7 @@ def campaign(seed: int, cases: int, workers: int, *, compare: bool) -> Turn:
         folder = Path(name)
         settings = Settings(TARGET, SPACE, seed, workers=workers, corpus=str(CORPUS))
         tools = Tools(sample, reduce, publish)
-        summary = run_campaign(folder / "c", settings, Budget(cases=cases), tools, corpus=entries(CORPUS))
+        summary = run_campaign(folder / "c", settings, Budget(cases=cases), tools, corpus=partial(entries, CORPUS))
         with sqlite3.connect(folder / "c" / DATABASE) as database:
             rows = database.execute("SELECT number FROM cases WHERE number >= 0 AND verdict != ?", (SKIPPED,))
             ran = [number for (number,) in rows]

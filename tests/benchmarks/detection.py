@@ -27,7 +27,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from fuzz.case import Case, CaseError, Mesh, MeshfuzzError, dump, loads
+from fuzz.case import Case, CaseError, Mesh, MeshfuzzError
+from fuzz.case_file import dump, loads
 from fuzz.payloads import values
 from fuzz.reduce.reducer import reduce
 from fuzz.strategies.sampling import sample

@@ -26,7 +26,8 @@ from catalogue import FAULTS
 from growth import grown, starting_points
 from notation import write
 
-from fuzz.case import Case, Mesh, load
+from fuzz.case import Case, Mesh
+from fuzz.case_file import load
 from fuzz.investigation import investigate, starting_point
 from fuzz.pool import Pool
 from fuzz.reduce.reducer import Reduction, reduce

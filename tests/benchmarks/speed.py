@@ -21,7 +21,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fuzz.case import Case, Mesh, dump
+from fuzz.case import Case, Mesh
+from fuzz.case_file import dump
 from fuzz.pool import Pool
 from fuzz.strategies.sampling import sample
 from fuzz.strategies.space import Space

@@ -18,8 +18,8 @@ from fuzz.account import Summary
 from fuzz.campaign import Tools, run_campaign
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec
 from fuzz.corpus import Entry
+from fuzz.finding import Finding, Script
 from fuzz.settings import Budget, Settings
-from fuzz.store import Finding, Script
 from fuzz.strategies.space import Space
 from oracles.targets.config import TargetConfig
 
@@ -90,7 +90,7 @@ def campaign(
     budget: Budget | None = None, corpus: Sequence[Entry] = (), **changes: object,
 ) -> Summary:  # fmt: skip
     limit = budget or Budget(cases=cases)
-    return run_campaign(directory, settings(seed, **changes), limit, tools, corpus=corpus, resume=resume)
+    return run_campaign(directory, settings(seed, **changes), limit, tools, corpus=lambda: corpus, resume=resume)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from fuzz import worker_log
 from fuzz.campaign import Tools, run_campaign
 from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
+from fuzz.finding import Finding, Script
 from fuzz.pool import Pool
 from fuzz.processes import marked
 from fuzz.settings import Budget, Settings
-from fuzz.store import Finding, Script, Store
+from fuzz.store import Store
 from fuzz.strategies.space import Space
-from fuzz.worker_process import LOG_LIMIT
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig
 
@@ -222,7 +223,7 @@ def _left_behind(folder: Path, outside: Path) -> list[str]:
     if (outside / "precious").read_text() != "precious":
         found.append("a file outside was changed")
     sizes = {path: path.stat().st_size for path in folder.glob("logs/*")}
-    return found + [f"{path} has {size} bytes" for path, size in sizes.items() if size > 2 * LOG_LIMIT]
+    return found + [f"{path} has {size} bytes" for path, size in sizes.items() if size > 2 * worker_log.LIMIT]
 
 
 def _runs(pid: int) -> bool:

@@ -23,10 +23,12 @@ from jinja2 import TemplateError
 from mutator import CASE_FILE, CONFIG_FILE, STRINGS
 from rich.console import Console
 
-from fuzz.case import Case, CaseError, MeshfuzzError, load
+from fuzz.case import Case, CaseError, MeshfuzzError
+from fuzz.case_file import load
 from fuzz.commands.options import confirmed, stored
 from fuzz.corpus import entries, lint
 from fuzz.document import printable
+from fuzz.finding import Finding
 from fuzz.nightly.config import load_config
 from fuzz.nightly.one_campaign import campaign_page
 from fuzz.ops.core import case_bytes, registered
@@ -35,7 +37,7 @@ from fuzz.publish import finding_script, issue, lit_test
 from fuzz.report.html import finding_page
 from fuzz.report.terminal import corpus_table, finding_text, findings_table, print_to
 from fuzz.settings import Budget, Settings
-from fuzz.store import Finding, Store
+from fuzz.store import Store
 from fuzz.workarounds import instances, load_workarounds
 from oracles.explanation import Explanation
 from oracles.localisation import Localisation

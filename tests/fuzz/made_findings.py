@@ -8,9 +8,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec, dump
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec
+from fuzz.case_file import dump
 from fuzz.evidence import Boundary, Control
-from fuzz.store import Finding, Script, State
+from fuzz.finding import Finding, Script, State
 from oracles.explanation import RIGHT_CELL, Decoded, Element, Explanation, Part
 from oracles.localisation import Localisation
 from oracles.outcome import Mismatch, Outcome, Verdict

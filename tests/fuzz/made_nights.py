@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from made_findings import HOSTILE, MESH, case, finding, ordinary, ugly
 
+from fuzz.finding import Finding, State
 from fuzz.report.html import Piece
 from fuzz.report.night import Night, Past, Replayed, Sightings, Standing, Subject, Verified
 from fuzz.settings import Settings
-from fuzz.store import Finding, State
 from fuzz.strategies.space import Space
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig

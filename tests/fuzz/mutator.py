@@ -19,7 +19,8 @@ from typing import Any
 import made_findings
 import yaml
 
-from fuzz.case import dump, to_plain
+from fuzz.case import to_plain
+from fuzz.case_file import dump
 from fuzz.corpus import About, dump_entry
 from fuzz.evidence import Neighbour
 from fuzz.settings import Budget, Settings

@@ -6,18 +6,21 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from jaxlib.mlir import ir
-
 from fuzz.case import Case
 from fuzz.payloads import values
 from fuzz.worker import Service, serve
-from oracles.export import export
-from oracles.judge import judge, open_target
-from oracles.localise import localise
-from oracles.lowering import annotate, lower
+from oracles.judge import judge, open_target, settle_process
 from oracles.targets.base import Target
-from oracles.targets.client import mlir_context
-from oracles.targets.pjrt import MockTarget
+
+settle_process()  # before what follows imports a compiler
+
+from jaxlib.mlir import ir  # noqa: E402
+
+from oracles.export import export  # noqa: E402
+from oracles.localise import localise  # noqa: E402
+from oracles.lowering import annotate, lower  # noqa: E402
+from oracles.targets.client import mlir_context  # noqa: E402
+from oracles.targets.pjrt import MockTarget  # noqa: E402
 
 
 def export_with_stages(target: Target, case: Case) -> dict[str, Any]:

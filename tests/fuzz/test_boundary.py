@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fuzz.boundary import boundaries
-from fuzz.case import Attribute, Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec, is_uneven, load
+from fuzz.case import Attribute, Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec, is_uneven
+from fuzz.case_file import load
 from fuzz.evidence import Boundary
 from fuzz.ops import specs
 from fuzz.pool import Pool

@@ -21,8 +21,10 @@ from test_pool import alive_with
 
 from fuzz.campaign import run_campaign
 from fuzz.case import Case, CaseError, Node, Output
+from fuzz.finding import State
+from fuzz.lock import FolderBusy
 from fuzz.settings import Budget
-from fuzz.store import SKIPPED, FolderBusy, State, Store, StoreError
+from fuzz.store import SKIPPED, Store, StoreError
 from fuzz.strategies.space import Space
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable

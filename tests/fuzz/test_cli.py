@@ -15,7 +15,8 @@ import pytest
 from command_line import Meshfuzz, call
 from fake_campaign import campaign
 
-from fuzz.case import Case, dump
+from fuzz.case import Case
+from fuzz.case_file import dump
 from fuzz.settings import Budget
 from fuzz.store import Store
 from fuzz.strategies.space import Space

@@ -11,7 +11,8 @@ from typing import Self
 
 import pytest
 
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec, load
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec
+from fuzz.case_file import load
 from fuzz.controls import blame, controls, settings
 from fuzz.elsewhere import Elsewhere, filling, other_targets
 from fuzz.evidence import Control

@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.case import CaseError, load, loads
+from fuzz.case import CaseError
+from fuzz.case_file import load, loads
 from fuzz.document import MAX_DEPTH, MAX_FILE_BYTES, DocumentError, parse, read_text
 
 CASE = """\

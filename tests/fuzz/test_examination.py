@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import fuzz.ops  # noqa: F401 (registers the ops)
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec
+from fuzz.case_file import dump
 from fuzz.examination import examined
-from fuzz.store import Finding, State, Witness
+from fuzz.finding import Finding, State, Witness
 from fuzz.triage import ANY_CASE
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig

@@ -12,12 +12,13 @@ import pytest
 from made_findings import MESH, case, finding, ordinary
 
 from fuzz import folder
-from fuzz.case import Case, CaseError, loads
+from fuzz.case import Case, CaseError
+from fuzz.case_file import loads
+from fuzz.finding import Finding
 from fuzz.folder import LazyPool, write_folder
 from fuzz.pool import ExportFailed, Pool
 from fuzz.report.html import Campaign, Piece
 from fuzz.settings import Budget, Settings
-from fuzz.store import Finding
 from fuzz.strategies.space import Space
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable

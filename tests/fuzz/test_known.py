@@ -11,8 +11,9 @@ from fake_campaign import campaign
 
 from fuzz.case import Case, Mesh, Output
 from fuzz.corpus import About, Entry
+from fuzz.finding import Finding, State
 from fuzz.known import numbered
-from fuzz.store import Finding, State, Store
+from fuzz.store import Store
 from fuzz.triage import bucket_id
 from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from fuzz.case import Case, Input, Mesh, Output, Payload, TensorSpec, dump
+from fuzz.case import Case, Input, Mesh, Output, Payload, TensorSpec
+from fuzz.case_file import dump
+from fuzz.finding import Finding, State
 from fuzz.localisation import localised
-from fuzz.store import Finding, State
 from oracles.localisation import Localisation
 from oracles.outcome import RIGHT, WRONG, Outcome, Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from made_findings import finding
 from test_campaign import rows
 
-from fuzz.case import MeshfuzzError, dump
+from fuzz.case import MeshfuzzError
+from fuzz.case_file import dump
+from fuzz.finding import State, Witness
 from fuzz.merge import Content, Held, Part, content_of, merge, union
-from fuzz.store import SKIPPED, Row, State, Store, StoreError, Witness
+from fuzz.store import SKIPPED, Row, Store, StoreError
 from fuzz.triage import ANY_CASE
 from oracles.outcome import FAILING
 from oracles.targets.config import TargetConfig

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from fuzz.case import Case, CaseError, Input, Mesh, Node, Output, Payload, TensorSpec, dump
+from fuzz.case import Case, CaseError, Input, Mesh, Node, Output, Payload, TensorSpec
+from fuzz.case_file import dump
 from fuzz.evidence import Boundary
+from fuzz.finding import Finding, Script, State
 from fuzz.pool import ExportFailed
 from fuzz.publish import NEEDS_CHIPS, finding_script, issue, lit_test, publish, script
-from fuzz.store import Finding, Script, State
 from oracles.explanation import Explanation
 from oracles.localisation import Localisation
 from oracles.outcome import Outcome, Verdict

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.case import Mesh, dump, load
+from fuzz.case import Mesh
+from fuzz.case_file import dump, load
+from fuzz.finding import Finding, State
 from fuzz.pool import Pool
 from fuzz.publish import issue, lit_test
-from fuzz.store import Finding, State
 from oracles.outcome import Outcome, Verdict
 from oracles.targets.config import TargetConfig
 

@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 import pytest
 from command_line import Meshfuzz, call
 
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump, replicated
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
+from fuzz.case_file import dump
 from fuzz.pool import Pool
 from fuzz.removal import Advice, Ruling, confirmed, difference, rule, rulings
 from fuzz.replay import Replay

@@ -10,7 +10,8 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fuzz.case import DTYPES, Case, CaseError, Input, Mesh, Node, Output, Payload, TensorSpec, load
+from fuzz.case import DTYPES, Case, CaseError, Input, Mesh, Node, Output, Payload, TensorSpec
+from fuzz.case_file import load
 from fuzz.ops import get, registered, specs
 from fuzz.ops.scope import Scope
 from fuzz.payloads import values

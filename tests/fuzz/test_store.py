@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from fake_campaign import MESH, sample
 
-from fuzz.case import dump, loads
-from fuzz.store import Finding, FolderBusy, Script, State, Store, StoreError, Witness, locked
+from fuzz.case_file import dump, loads
+from fuzz.finding import Finding, Script, State, Witness
+from fuzz.lock import FolderBusy, locked
+from fuzz.store import Store, StoreError
 from fuzz.strategies.space import Space
 from fuzz.triage import pattern
 from oracles.localisation import Localisation
@@ -127,7 +129,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from fuzz.store import locked\n"
+        "import os, signal, sys; from pathlib import Path; from fuzz.lock import locked\n"
         "with locked(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False).returncode == -9

@@ -16,13 +16,15 @@ import made_findings
 import pytest
 from command_line import Meshfuzz, call
 
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump, replicated, to_plain
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated, to_plain
+from fuzz.case_file import dump
 from fuzz.corpus import REGRESSIONS, About, Entry, load_entry
 from fuzz.evidence import Neighbour
+from fuzz.finding import Finding, State
 from fuzz.replay import Replay, Runner
 from fuzz.settings import Settings
 from fuzz.signature import signature
-from fuzz.store import Finding, State, Store
+from fuzz.store import Store
 from fuzz.strategies.space import Space
 from fuzz.triage import bucket_id
 from fuzz.verify import FLAKY_PASSES, Status, Subject, Verification, examine, subjects, verify

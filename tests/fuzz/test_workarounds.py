@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fuzz.case import Case, CaseError, Input, Mesh, Node, Output, Payload, TensorSpec, dump, replicated
+from fuzz.case import Case, CaseError, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
+from fuzz.case_file import dump
 from fuzz.workarounds import Form, WorkaroundError, in_dtype, instances, load_workarounds, undivided
 
 MESH = Mesh.parse("2x2")

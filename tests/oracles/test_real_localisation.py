@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.case import load
+from fuzz.case_file import load
 from fuzz.pool import Pool
 from oracles.outcome import Verdict
 

@@ -20,6 +20,21 @@ print(torch._dynamo.config.automatic_dynamic_shapes, torch_xla.stablehlo.__file_
 """
 
 
+WORKER = """
+import sys
+from fuzz import worker
+from oracles.targets.torch_xla_import import LEFT_OUT
+worker.serve = lambda service: print("torch_xla" in sys.modules, [name for name in LEFT_OUT if name in sys.modules])
+worker.main()
+"""
+
+
+def test_a_worker_has_imported_nothing_of_it() -> None:
+    """Its parts import torch_xla, too: whichever comes first decides."""
+    done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["True []"]
+
+
 def test_what_is_left_out_is_not_loaded_and_comes_when_it_is_asked_for() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec, dump, replicated
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, Sharding, TensorSpec, replicated
+from fuzz.case_file import dump
 from fuzz.ops.core import run_graph
 from fuzz.payloads import values
 from oracles.placement import block_start

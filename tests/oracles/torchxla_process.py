@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 import torch
 
-from fuzz.case import Mesh, MeshfuzzError, load
+from fuzz.case import Mesh, MeshfuzzError
+from fuzz.case_file import load
 from fuzz.ops.core import Moves, Op, register
 from fuzz.payloads import values
 from oracles.targets import torchxla

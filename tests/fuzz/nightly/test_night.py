@@ -22,6 +22,7 @@ from made_nights import night
 
 from fuzz import campaign, cli
 from fuzz.case import Case
+from fuzz.lock import FolderBusy, locked
 from fuzz.nightly import night as nightly
 from fuzz.nightly import outputs
 from fuzz.nightly.config import Reason, Verifying
@@ -29,7 +30,6 @@ from fuzz.nightly.folders import read_state, write_state
 from fuzz.nightly.history import History
 from fuzz.nightly.night import reasons
 from fuzz.report.night import Night, Standing
-from fuzz.store import FolderBusy, locked
 from fuzz.strategies.space import Space
 from fuzz.verify import Status, Subject, Verification
 from oracles.targets.config import TargetUnavailable

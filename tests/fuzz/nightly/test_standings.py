@@ -9,10 +9,10 @@ import pytest
 from made_findings import finding
 
 from fuzz.corpus import About, Entry
+from fuzz.finding import Finding, State
 from fuzz.nightly.history import Bucket, History
 from fuzz.nightly.standings import failing, standings
 from fuzz.report.night import Past, Replayed, Sightings, Standing, Subject, Verified
-from fuzz.store import Finding, State
 
 NIGHT = "2026-11-23"
 FOUND = finding("WRONG flip: local")

@@ -14,9 +14,9 @@ from made_findings import HOSTILE, MESH, finding, ordinary, ugly
 from read_page import Page
 
 from fuzz.evidence import Boundary
+from fuzz.finding import Finding
 from fuzz.report.html import Campaign, Piece, finding_page, index_page
 from fuzz.settings import Budget, Settings
-from fuzz.store import Finding
 from fuzz.strategies.space import Space
 from oracles.targets.config import TargetConfig
 

@@ -10,8 +10,8 @@ import pytest
 from made_findings import finding, ordinary, ugly
 from rich.console import Console, RenderableType
 
+from fuzz.finding import Finding, Script
 from fuzz.report.terminal import ELEMENTS, finding_text, findings_table, print_to
-from fuzz.store import Finding, Script
 
 EVERY = {"ordinary": ordinary(), **ugly()}
 FOLDER = Path("campaign")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from command_line import Meshfuzz, call
 
-from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, dump, replicated
+from fuzz.case import Case, Input, Mesh, Node, Output, Payload, TensorSpec, replicated
+from fuzz.case_file import dump
 from fuzz.replay import Runner
 from fuzz.versions import environments, matrix, releases
 from fuzz.versions.environments import Environment, InstallFailed, PluginVersion
