@@ -37,6 +37,13 @@ TT = TargetConfig("tt", MESH)
 KEY = "COMPILE_ERROR ttir: no such luck"
 
 
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The findings of whoever runs the tests are none of theirs."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
 def case(size: int = 4, mesh: Mesh = MESH, **options: str) -> Case:
     value = Input("x0", TensorSpec((size, 4), "f32"), Payload("position"), replicated(2))
     return Case(mesh, (value,), (Node("v0", "neg", ("x0",)),), (Output("v0"),), tuple(options.items()))

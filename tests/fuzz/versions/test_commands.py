@@ -21,6 +21,13 @@ COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 DOES = {"0": "unavailable", "1": "error", "2": "wrong", "3": "pass"}
 
 
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The findings of whoever runs the tests are none of theirs."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
 @pytest.fixture
 def meshfuzz(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Meshfuzz:
     """The command, in this process, where four versions of a plugin `p` can be had, which do what DOES says."""
