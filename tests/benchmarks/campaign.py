@@ -5,7 +5,8 @@
 
 In turns within one invocation, because only ratios mean anything on a shared machine:
 - the campaign with two workers and with one, as `meshfuzz run` starts it, the corpus included;
-- the bare loop (`bare.py`) on the cases that the campaign ran, one process per worker;
+- the bare loop (`bare.py`) on the cases that the campaign ran, those of the corpus included and those that end the
+  process left out, one process per worker;
 - `meshfuzz run --cases 1`, until its first case is recorded.
 """
 
@@ -29,12 +30,14 @@ from fuzz.account import Summary
 from fuzz.campaign import Tools, run_campaign
 from fuzz.case import Mesh
 from fuzz.corpus import entries
+from fuzz.known import numbered
 from fuzz.publish import publish
 from fuzz.reduce.reducer import reduce
 from fuzz.settings import CORPUS, Budget, Settings
 from fuzz.store import DATABASE, SKIPPED
 from fuzz.strategies.sampling import sample
 from fuzz.strategies.space import Space
+from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig
 
 TARGET = TargetConfig("tt", Mesh.parse("2x2"))
@@ -49,26 +52,35 @@ class Turn:
 
     summary: Summary
     workers: int
-    ran: int  # cases of rounds, skipped ones excluded
-    bare: float  # seconds; 0: not measured
+    drawn: int  # cases of rounds, skipped ones included
+    bare: float  # cases per second of one worker; 0: not measured
 
     @property
-    def rate(self) -> float:
-        """Cases per second of one worker, while it runs cases of rounds or of the corpus."""
-        return self.summary.run / (self.summary.spent["running"] * self.workers * self.summary.elapsed)
+    def whole(self) -> float:
+        """Cases of rounds and of the corpus per second of one worker, whatever it does meanwhile."""
+        return self.summary.run / (self.workers * self.summary.elapsed)
+
+    @property
+    def running(self) -> float:
+        """The same while it runs cases; the rest of the time it reduces, examines and proves what failed."""
+        return self.whole / self.summary.spent["running"]
 
 
-def campaign(seed: int, cases: int, workers: int, *, compare: bool) -> Turn:
+def campaign(seed: int, count: int, workers: int, *, compare: bool) -> Turn:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = Settings(TARGET, SPACE, seed, workers=workers, corpus=str(CORPUS))
         tools = Tools(sample, reduce, publish)
-        summary = run_campaign(folder / "c", settings, Budget(cases=cases), tools, corpus=partial(entries, CORPUS))
+        summary = run_campaign(folder / "c", settings, Budget(cases=count), tools, corpus=partial(entries, CORPUS))
         with sqlite3.connect(folder / "c" / DATABASE) as database:
-            rows = database.execute("SELECT number FROM cases WHERE number >= 0 AND verdict != ?", (SKIPPED,))
-            ran = [number for (number,) in rows]
-        drawn = [sample(SPACE, seed, number) for number in ran]
-        return Turn(summary, workers, len(ran), bare(TARGET, drawn, folder, workers) if compare else 0.0)
+            rows = dict(database.execute("SELECT number, verdict FROM cases"))
+        drawn = sum(number >= 0 for number in rows)
+        if not compare:
+            return Turn(summary, workers, drawn, 0.0)
+        kept = numbered(entries(CORPUS), TARGET)
+        ran = [number for number, verdict in rows.items() if verdict not in (SKIPPED, Verdict.CRASH, Verdict.HANG)]
+        cases = [sample(SPACE, seed, number) if number >= 0 else kept[number].case for number in ran]
+        return Turn(summary, workers, drawn, len(ran) / bare(TARGET, cases, folder, workers) / workers)
 
 
 def first_result() -> float:
@@ -121,7 +133,7 @@ def main() -> None:
     options = parser.parse_args()
     table = Table(title=f"{os.cpu_count()} cores")
     for heading in ("seed", "workers", "seconds", "run", "skipped", "findings", "new", "running", "reducing", "proving",
-                    "idle", "ours /s/worker", "bare /s/worker", "ours : bare", "generation"):  # fmt: skip
+                    "idle", "bare /s/worker", "while running", "whole", "generation"):  # fmt: skip
         table.add_column(heading, justify="right")
     speedups, starts = [], []
     for seed in range(options.seed, options.seed + options.turns):
@@ -142,9 +154,10 @@ def _row(seed: int, turn: Turn) -> list[str]:
     shares = [summary.spent.get(activity, 0.0) for activity in ("running", "reducing", "proving")]
     row = [str(seed), str(turn.workers), f"{summary.elapsed:.0f}", str(summary.run), str(summary.counts[SKIPPED])]
     row += [str(len(summary.findings)), str(summary.new), *(f"{share:.0%}" for share in (*shares, 1 - sum(shares)))]
-    least = turn.ran / turn.bare / turn.workers if turn.bare else 0.0
-    row += [f"{turn.rate:.2f}", *((f"{least:.2f}", f"{turn.rate / least:.2f}") if least else ("", ""))]
-    generation = 1000 * summary.generation / (turn.ran + summary.counts[SKIPPED])
+    row.append(f"{turn.bare:.2f}" if turn.bare else "")
+    for rate in (turn.running, turn.whole):
+        row.append(f"{rate:.2f}" + (f" = {rate / turn.bare:.2f} x" if turn.bare else ""))
+    generation = 1000 * summary.generation / turn.drawn
     return [*row, f"{generation:.1f} ms, {summary.generation / summary.elapsed / turn.workers:.1%}"]
 
 

@@ -538,7 +538,7 @@ def test_a_history_of_another_make_is_refused(tmp_path: Path) -> None:
         pass
     with sqlite3.connect(tmp_path / HISTORY) as database:
         database.execute("CREATE TRIGGER t AFTER INSERT ON seen BEGIN DELETE FROM nights; END")
-    with pytest.raises(HistoryError, match="not ours"):
+    with pytest.raises(HistoryError, match="schema differs"):
         History.open(tmp_path)
 
 

@@ -20,7 +20,7 @@ import pytest
 from fake_nights import EVENING, TOOLS, run
 from made_nights import night
 
-from fuzz import campaign, cli
+from fuzz import campaign, cli, publisher
 from fuzz.case import Case
 from fuzz.lock import FolderBusy, locked
 from fuzz.nightly import night as nightly
@@ -45,7 +45,7 @@ def fixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "fixed"
     monkeypatch.setenv("FAKE_FIXED", str(path))
     monkeypatch.setattr(campaign, "other_targets", lambda config: {})
-    monkeypatch.setattr(campaign, "localised", lambda finding, *_: finding)
+    monkeypatch.setattr(publisher, "localised", lambda finding, *_: finding)
     monkeypatch.setattr(outputs, "localised", lambda finding, *_: finding)
     return path
 
@@ -57,7 +57,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("FAKE_FIXED", str(nights / "never"))
         patched.setattr(campaign, "other_targets", lambda config: {})
-        patched.setattr(campaign, "localised", lambda finding, *_: finding)
+        patched.setattr(publisher, "localised", lambda finding, *_: finding)
         ended = run(nights)
     assert keys(ended.night, Standing.NEW) == EVERY
     assert set(ended.reasons) == {Reason.NEW_FINDINGS}
