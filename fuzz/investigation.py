@@ -20,6 +20,8 @@ from fuzz.triage import ANY_CASE, Pattern, earliest_wrong, pattern
 from oracles.explanation import Explanation
 from oracles.outcome import MISMATCHING, Outcome, Verdict
 
+LARGE = 1 << 16  # elements of the inputs: to explain more takes longer than to reduce them first
+
 Run = Callable[[Case], Outcome]
 Explain = Callable[[Case], Explanation]  # see `Pool.explain`
 
@@ -124,7 +126,8 @@ def _recognised(start: Start, outcome: Outcome, explain: Explain, known: Mapping
     Of one op only: of a larger graph it is not certain whose mechanism it is. And only if the known case is the simpler
     one, because it goes on to speak for the bucket.
     """
-    if outcome.verdict not in MISMATCHING or len(start.case.nodes) > 1:
+    large = sum(value.spec.elements for value in start.case.inputs) > LARGE
+    if outcome.verdict not in MISMATCHING or len(start.case.nodes) > 1 or large:
         return None
     explanation = explain(start.case)
     key = mechanism(start.case, outcome, explanation)

@@ -9,7 +9,7 @@ constant, a sum of several and garbage. Data that is also added up: one run per 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +53,10 @@ class Labels:
         """The element with a number: its input, its place in it, and on which devices it lies if it is split."""
         for value in self.inputs:
             if label < value.spec.elements:
-                at = [int(part) for part in torch.unravel_index(torch.tensor(label), value.spec.shape)]
+                at: list[int] = []
+                for size in reversed(value.spec.shape):
+                    label, place = divmod(label, size)
+                    at.insert(0, place)
                 return f"{value.name}{at}{_home(self.case, value.sharding, value.spec.shape, at)}"
             label -= value.spec.elements
         raise IndexError(f"there is no element {label}")
@@ -81,7 +84,7 @@ class Source:
     sum_of: float = 0.0  # number of elements, where it is not known which
 
 
-Sources = Mapping[tuple[int, ...], Source]  # by position in the whole output
+Sources = Sequence[Source]  # of all elements of an output, or of a device's part of it, row-major
 
 
 # --- what to label ----------------------------------------------------------------------------------------------------
@@ -154,9 +157,8 @@ def _by_values(labels: Labels, scene: Scene, own: Inputs) -> Traced | None:
             else:
                 yield Source(weights=((min(candidates, key=lambda other: abs(other - near)), 1.0),))
 
-    got = (_by_place(read(block), tuple(block.values.shape), block.start) for block in scene.blocks)
-    right = (Source(weights=((label, 1.0),)) for label in wanted.flatten().tolist())
-    return Traced(_by_place(right, scene.wanted.shape), tuple(got), None)
+    right = [Source(weights=((label, 1.0),)) for label in wanted.flatten().tolist()]
+    return Traced(right, tuple(list(read(block)) for block in scene.blocks), None)
 
 
 def _by_runs(labels: Labels, scene: Scene, own: Inputs, observe: Observe) -> Traced | None:
@@ -166,7 +168,7 @@ def _by_runs(labels: Labels, scene: Scene, own: Inputs, observe: Observe) -> Tra
         planes = max(1, math.ceil(math.log(max(labels.count, 2), digits) - 1e-9))
         probes = list(_digit_probes(labels, own, digits, planes))
 
-        def read(runs: Sequence[torch.Tensor]) -> Iterator[Source]:
+        def read(runs: Sequence[torch.Tensor]) -> Sources:
             return _from_digits(runs, digits, labels.count)
 
     elif labels.count <= IMPULSES and all(value.spec.dtype != "bool" for value in labels.inputs):
@@ -180,28 +182,12 @@ def _by_runs(labels: Labels, scene: Scene, own: Inputs, observe: Observe) -> Tra
     if scene.node is not None and scene.op is not None and writes(scene.op):
         name = scene.node.operands[scene.op.data[0]]
         if right[0][name].values.shape == scene.wanted.shape:
-            base = _by_place(read([values[name].values.flatten() for values in right]), scene.wanted.shape)
+            base = read([values[name].values.flatten() for values in right])
     return Traced(
-        _by_place(read([values[scene.output].values.flatten() for values in right]), scene.wanted.shape),
-        tuple(
-            _by_place(
-                read([blocks[place].values.flatten() for blocks in seen]),
-                tuple(scene.blocks[place].values.shape),
-                scene.blocks[place].start,
-            )
-            for place in range(len(scene.blocks))
-        ),
+        read([values[scene.output].values.flatten() for values in right]),
+        tuple(read([blocks[place].values.flatten() for blocks in seen]) for place in range(len(scene.blocks))),
         base,
     )
-
-
-def _by_place(sources: Iterator[Source], shape: Sequence[int], start: Sequence[int] | None = None) -> Sources:
-    places = torch.cartesian_prod(*(torch.arange(size) for size in shape)).reshape(-1, len(shape)).tolist() or [[]]
-    offset = start or [0] * len(shape)
-    return {
-        tuple(at + first for at, first in zip(place, offset, strict=True)): source
-        for place, source in zip(places, sources, strict=True)
-    }
 
 
 def _digit_probes(labels: Labels, own: Inputs, digits: int, planes: int) -> Iterator[Inputs]:
@@ -217,22 +203,30 @@ def _check(numbers: torch.Tensor, digits: int) -> torch.Tensor:
     return (numbers * numbers * 31 + numbers // 7) % digits
 
 
-def _from_digits(runs: Sequence[torch.Tensor], digits: int, count: int) -> Iterator[Source]:
+def _from_digits(runs: Sequence[torch.Tensor], digits: int, count: int) -> Sources:
     lowest = 0 if digits == 2 else 1
-    whole = digits - 1 + 2 * lowest
-    for row in torch.stack([run.double() for run in runs], 1).tolist():
-        pairs = list(zip(row[::2], row[1::2], strict=True))
-        weights = {(one + other) / whole for one, other in pairs}
-        if len(set(row)) == 1:
-            yield Source(constant=row[0])
-        elif len(weights) == 1 and (weight := weights.pop()) >= 1 and weight.is_integer():
-            *parts, check = (one / weight - lowest for one, _ in pairs)
-            label = sum(int(part) * digits**plane for plane, part in enumerate(parts))
-            single = all(part.is_integer() for part in parts) and label < count
-            single = single and int(_check(torch.tensor(label), digits)) == check
-            yield Source(weights=((label, weight),)) if single else Source(sum_of=weight)
-        else:
-            yield Source()
+    values = torch.stack([run.double() for run in runs], 1)
+    one, other = values[:, ::2], values[:, 1::2]
+    weights = (one + other) / (digits - 1 + 2 * lowest)
+    weight = weights[:, 0]
+    constant = (values == values[:, :1]).all(1)
+    # Whole numbers from 1 on; what is no number is equal to nothing.
+    summed = (weights == weight[:, None]).all(1) & (weight >= 1) & (weight == weight.floor()) & weight.isfinite()
+    parts = one / weight[:, None] - lowest
+    label = (parts[:, :-1] * digits ** torch.arange(parts.shape[1] - 1)).sum(1)
+    single = summed & (parts == parts.floor()).all(1) & (label >= 0) & (label < count)
+    label = torch.where(single, label, 0).long()
+    single &= _check(label, digits) == parts[:, -1]
+    return [
+        Source(constant=value) if equal
+        else Source(weights=((number, times),)) if found
+        else Source(sum_of=times) if several
+        else Source()
+        for value, equal, number, found, times, several in zip(
+            values[:, 0].tolist(), constant.tolist(), label.tolist(), single.tolist(), weight.tolist(),
+            summed.tolist(), strict=True,
+        )
+    ]  # fmt: skip
 
 
 def _impulse_probes(labels: Labels, own: Inputs) -> Iterator[Inputs]:
@@ -243,7 +237,9 @@ def _impulse_probes(labels: Labels, own: Inputs) -> Iterator[Inputs]:
         yield {**own, **labels.split(impulse)}
 
 
-def _from_impulses(runs: Sequence[torch.Tensor]) -> Iterator[Source]:
+def _from_impulses(runs: Sequence[torch.Tensor]) -> Sources:
+    found = []
     for zero, *ones in torch.stack([run.double() for run in runs], 1).tolist():
         weights = tuple((label, value - zero) for label, value in enumerate(ones) if value != zero)
-        yield Source(weights=weights) if weights else Source(constant=zero)
+        found.append(Source(weights=weights) if weights else Source(constant=zero))
+    return found
