@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import sqlite3
@@ -264,10 +265,12 @@ def _short(value: Any) -> Any:
 def written(data: object, random: Random) -> bytes:
     """YAML, at times as JSON, at times with bytes that no writer writes."""
     data = _short(data)
+    text = json.dumps(data)
     if random.random() < 0.5:
-        text = json.dumps(data)
-    else:
-        text = yaml.dump(data, sort_keys=False, default_flow_style=random.choice((None, True, False)))
+        style = random.choice((None, True, False))
+        # What is nested deeper than its writer can follow stays JSON, which is YAML too.
+        with contextlib.suppress(RecursionError):
+            text = yaml.dump(data, sort_keys=False, default_flow_style=style)
     content = text.encode("utf-8", "surrogatepass")
     return corrupted(content, random, 2) if random.random() < 0.15 else content
 
