@@ -65,6 +65,9 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
             raise ConfinedError(
                 f"{path} is not of this version (its schema differs in {ascii(odd)[:80]}): choose another one"
             )
+    except UnicodeDecodeError as error:  # of a message of SQLite, which quotes a name
+        database.close()
+        raise ConfinedError(f"{path} is not of this version (a name in it is no text): choose another one") from error
     except BaseException:
         database.close()
         raise

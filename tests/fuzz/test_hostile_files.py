@@ -533,6 +533,14 @@ def test_a_pipe_in_a_campaigns_folder_is_not_waited_for(campaign: Path) -> None:
         Store.open(campaign)
 
 
+def test_a_database_with_a_name_that_is_no_text_is_refused(campaign: Path) -> None:
+    """SQLite quotes it in its message, which then is no text either."""
+    path = campaign / DATABASE
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE rounds", b"CREATE T\xb3BLE rounds"))
+    with pytest.raises(StoreError, match="no text"):
+        Store.open(campaign)
+
+
 def test_a_history_of_another_make_is_refused(tmp_path: Path) -> None:
     with History.open(tmp_path):
         pass
