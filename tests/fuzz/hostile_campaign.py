@@ -57,6 +57,7 @@ ACTS: Mapping[str, Verdict] = {
     "twice": Verdict.PASS,
     "stages forever": Verdict.HANG,
     "close": Verdict.CRASH,
+    "close what a daemon holds": Verdict.HANG,  # the pipe does not end, and the process lives
     "read": Verdict.PASS,
     "flood": Verdict.PASS,
     "flood forever": Verdict.HANG,

@@ -121,8 +121,13 @@ def _leave_child() -> None:
     _note(subprocess.Popen(["sleep", "600"]).pid)
 
 
+def _sleep_without_pipes() -> None:
+    os.closerange(3, 256)  # as daemons do; what one does that holds the pipe open is an act of its own
+    time.sleep(FOREVER)
+
+
 def _leave_daemon() -> None:
-    _in_daemon(_sleep)
+    _in_daemon(_sleep_without_pipes)
 
 
 def _leave_daemon_and_die() -> None:
@@ -175,6 +180,11 @@ def _write_partly_and_die() -> None:
 def _answer_twice() -> None:
     plain = json.dumps({"outcome": Outcome(Verdict.PASS).to_plain(), "token": _request["token"]})
     _say(f"{plain}\n{plain}\n".encode())
+
+
+def _close_what_daemon_holds() -> None:
+    _in_daemon(_sleep)
+    _close_everything()
 
 
 def _close_everything() -> None:
@@ -271,6 +281,7 @@ ACTS: Mapping[str, Callable[[], object]] = {
     "twice": _answer_twice,
     "stages forever": _announce_forever,
     "close": _close_everything,
+    "close what a daemon holds": _close_what_daemon_holds,
     "read": _read_stdin,
     "flood": _flood_stdout,
     "flood forever": _flood_stdout_forever,
