@@ -251,7 +251,9 @@ class Campaign:
             fixed=tuple(
                 entry.name
                 for number, entry in self._corpus.items()
-                if entry.is_regression and store.verdict(number) == Verdict.PASS
+                if entry.is_regression
+                and entry.about.target in ("", self._settings.target.kind)
+                and store.verdict(number) == Verdict.PASS
             ),
             pending=len(store.pending()),
             counts=store.counts(),

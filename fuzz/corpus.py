@@ -23,6 +23,7 @@ from fuzz.evidence import Neighbour
 from fuzz.ops.core import specs
 from fuzz.reduce.order import complexity
 from fuzz.triage import bucket_id
+from oracles.targets.config import KINDS
 
 CLASSES = tuple(f"K{number}" for number in range(1, 23))  # of bugs, as corpus/README.md lists them
 SEEDS, REGRESSIONS = "seeds", "regressions"
@@ -45,6 +46,12 @@ class About:
     bucket: str = ""  # the key of the finding that it comes down to; of a regression its own
     plugin: str = ""  # that was tried, for example jax-tt-plugin 0.1.3
     neighbours: tuple[Neighbour, ...] = ()  # of a regression: they failed like it
+
+    @property
+    def target(self) -> str:
+        """The kind of target that `plugin` stands for: what fails on one may pass on another ever since."""
+        kind = self.plugin.partition(" ")[0].partition(":")[0]
+        return kind if not kind or kind in KINDS else "tt"
 
     def to_plain(self) -> dict[str, Any]:
         plain = {

@@ -16,7 +16,7 @@ from fuzz.store import Store
 from fuzz.triage import bucket_id
 from fuzz.verify import Subject, subjects
 from oracles.outcome import Verdict
-from oracles.targets.config import KINDS, TargetConfig
+from oracles.targets.config import TargetConfig
 
 
 def remembered(before: Mapping[str, Bucket], corpus: Iterable[Entry], folder: Path) -> tuple[Entry, ...]:
@@ -45,14 +45,8 @@ def _entry(name: str, bucket: Bucket, folder: Path) -> Entry:
 
 
 def of_target(entries: Iterable[Entry], config: TargetConfig) -> list[Entry]:
-    """The regressions that say anything about the target: what fails on another may pass here ever since."""
-    return [entry for entry in entries if entry.is_regression and _tried_on(entry.about) == config.kind]
-
-
-def _tried_on(about: About) -> str:
-    """The kind of target that an entry was tried on, of which `corpus add` writes the plugin's name and version."""
-    kind = about.plugin.partition(" ")[0].partition(":")[0]
-    return kind if not kind or kind in KINDS else "tt"
+    """The regressions that were seen on this kind of target."""
+    return [entry for entry in entries if entry.is_regression and entry.about.target == config.kind]
 
 
 def replayed(
@@ -62,9 +56,9 @@ def replayed(
     for number, entry in numbered(entries, config).items():
         about = entry.about
         expected = about.bucket or about.fails
-        if not expected or _tried_on(about) not in ("", config.kind):
+        if not expected or about.target not in ("", config.kind):
             # What an earlier night saw on this target counts for more than what the file says of some target.
-            expected = last.get(entry.name) or (str(Verdict.PASS) if _tried_on(about) == config.kind else "")
+            expected = last.get(entry.name) or (str(Verdict.PASS) if about.target == config.kind else "")
         key = store.bucket(number)
         yield Replayed(entry.name, about.says, expected, store.verdict(number), bucket_id(key) if key else "")
 

@@ -62,6 +62,15 @@ def test_a_regression_that_passes_is_told(tmp_path: Path, found: tuple[Finding, 
     assert summary.fixed == (found[0].id,)
 
 
+@pytest.mark.parametrize(("plugin", "told"), [("jax-tt-plugin 0.1.3", True), ("", True), ("cpu 2x2", False)])
+def test_a_regression_that_passes_on_another_target_says_nothing_of_its_own(
+    tmp_path: Path, found: tuple[Finding, ...], plugin: str, told: bool
+) -> None:
+    entry = regression(found[0], replace(found[0].case, options=(("does", "pass"),)))
+    summary = campaign(tmp_path, cases=1, corpus=[replace(entry, about=replace(entry.about, plugin=plugin))])
+    assert (entry.name in summary.fixed) == told
+
+
 def test_a_regression_that_fails_otherwise_is_investigated(tmp_path: Path, found: tuple[Finding, ...]) -> None:
     entry = regression(found[0])
     other = replace(entry, about=replace(entry.about, fails="COMPILE_ERROR ttir: something else"))
