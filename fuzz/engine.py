@@ -21,7 +21,7 @@ from fuzz.evidence import Feature
 from fuzz.pool import Pool
 from fuzz.settings import Settings
 from fuzz.strategies.space import Space
-from fuzz.triage import Pattern, matches
+from fuzz.triage import Pattern, pattern
 from oracles.explanation import Explanation
 from oracles.localisation import Localisation
 from oracles.outcome import Outcome, Verdict
@@ -52,7 +52,8 @@ class Plan:
 
     def patterns(self, case: Case) -> tuple[str, ...]:
         """Ids of the findings that the case looks like."""
-        return tuple(sorted(name for name, ways in self.known if any(matches(pattern, case) for pattern in ways)))
+        seen = pattern(case)
+        return tuple(sorted(name for name, ways in self.known if any(way.covers(seen) for way in ways)))
 
     def skips(self, number: int, patterns: tuple[str, ...]) -> bool:
         """Whether a case is not run: it looks like what is known, and is not in the share that runs all the same."""

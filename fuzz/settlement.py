@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fuzz.finding import Finding, State
 from fuzz.investigation import Start, unreduced
-from fuzz.triage import matches
+from fuzz.triage import pattern
 from oracles.outcome import MISMATCHING
 
 # Reductions of one error message: each adds a pattern to avoid.
@@ -69,4 +69,5 @@ def explains(finding: Finding, start: Start) -> bool:
     enough = 1 if finding.state is State.KNOWN else WITNESSES
     if start.outcome.verdict not in MISMATCHING and len(ways) >= enough:
         return True
-    return any(matches(witness.pattern, start.case) for witness in ways)
+    seen = pattern(start.case)
+    return any(witness.pattern.covers(seen) for witness in ways)

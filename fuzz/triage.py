@@ -68,12 +68,16 @@ class NodePattern:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The ops of a reduced case and their shardings. The empty pattern says nothing and matches every case."""
+    """The ops of a reduced case and their shardings. The empty one says nothing and covers every other."""
 
     nodes: tuple[NodePattern, ...] = ()
 
     def __str__(self) -> str:
         return " ".join(map(str, self.nodes)) or "any case"
+
+    def covers(self, other: Pattern) -> bool:
+        """Whether the other has all these ops, each at least as sharded. Connections are not compared."""
+        return _assign(self.nodes, other.nodes)
 
     def to_plain(self) -> list[list[Any]]:
         return [
@@ -103,7 +107,7 @@ ANY_CASE = Pattern()
 
 
 def pattern(case: Case) -> Pattern:
-    """The pattern of a case, normally a reduced one."""
+    """The pattern of a case: its live ops, each with how its operands are sharded."""
     live = case.live()
     inputs = {value.name: value for value in live.inputs}
     returned = {output.name: output.sharding for output in live.outputs if output.sharding is not None}
@@ -135,11 +139,6 @@ def _placement(node: Node, sharding: Sharding) -> str:
     if sharded <= own:
         return DIM
     return BOTH if sharded & own else OTHER
-
-
-def matches(wanted: Pattern, case: Case) -> bool:
-    """Whether the case contains the pattern's ops, each at least as sharded. Connections are not compared."""
-    return _assign(wanted.nodes, pattern(case).nodes)
 
 
 def _assign(wanted: Sequence[NodePattern], available: Sequence[NodePattern]) -> bool:

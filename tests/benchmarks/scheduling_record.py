@@ -38,7 +38,7 @@ from fuzz.signature import last_meaningful_line, signature
 from fuzz.strategies.motifs import MOTIFS
 from fuzz.strategies.sampling import sample
 from fuzz.strategies.space import Space
-from fuzz.triage import matches, pattern
+from fuzz.triage import pattern
 from oracles.faults import FAULTS, Fault
 from oracles.judge import open_target
 from oracles.outcome import MISMATCHING, Outcome, Verdict
@@ -172,7 +172,7 @@ def bucket(target: Target, known: Sequence[Entry], number: int, case: Case, outc
     if outcome.verdict not in MISMATCHING:
         return alike[0].about.bucket if alike else start.signature
     for entry in alike:
-        if entry.case.nodes and matches(pattern(entry.case), start.case):
+        if entry.case.nodes and pattern(entry.case).covers(pattern(start.case)):
             return entry.about.bucket
     where, _, how = mechanism(start.case, start.outcome).partition(": ")
     return f"{where}: {how}" if start.outcome.number_format else where
@@ -227,7 +227,9 @@ def before_it_runs(case: Case, arm: str, seconds: float, known: Sequence[Entry])
         "layout": layout(case),
         "ops": [node.op for node in case.nodes],
         "features": sorted(" | ".join(map(str, feature)) for feature in features(case)),
-        "patterns": [entry.about.bucket for entry in known if entry.case.nodes and matches(pattern(entry.case), case)],
+        "patterns": [
+            entry.about.bucket for entry in known if entry.case.nodes and pattern(entry.case).covers(pattern(case))
+        ],
         "generation": seconds,
     }
 

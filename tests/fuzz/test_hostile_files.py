@@ -44,7 +44,7 @@ from fuzz.publish import finding_script, issue, lit_test
 from fuzz.settings import Budget, Settings, UsageError
 from fuzz.store import DATABASE, Store, StoreError
 from fuzz.strategies.space import Space
-from fuzz.triage import NodePattern, Pattern, Role, matches
+from fuzz.triage import NodePattern, Pattern, Role, pattern
 from oracles.localisation import Localisation
 from oracles.outcome import Mismatch, Outcome, Verdict
 from oracles.quotation import Quote
@@ -224,8 +224,8 @@ def test_a_pattern_of_many_equal_nodes_is_matched_at_once() -> None:
         nodes=tuple(replace(base.nodes[0], name=name) for name in names),
         outputs=tuple(replace(base.outputs[0], name=name) for name in names),
     )
-    assert matches(Pattern((node,) * 39), many)
-    assert not matches(Pattern((*(node,) * 39, impossible)), many)
+    assert Pattern((node,) * 39).covers(pattern(many))
+    assert not Pattern((*(node,) * 39, impossible)).covers(pattern(many))
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
