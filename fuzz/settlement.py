@@ -39,7 +39,7 @@ def settle(
     found: list[Finding] = []
     complete = True
     for start in starts:
-        match = next((finding for finding in (*before, *found) if explains(finding, start)), None)
+        match = explaining(start, (*before, *found))
         if match is not None:
             joined.append((start.number, match.key))
         elif time_is_up():
@@ -60,14 +60,16 @@ def united(settlements: Iterable[Settlement]) -> Settlement:
     )
 
 
-def explains(finding: Finding, start: Start) -> bool:
-    """Whether a failure is one of a known bucket, as far as can be told without reducing it.
+def explaining(start: Start, findings: Iterable[Finding]) -> Finding | None:
+    """The first finding whose bucket a failure is in, as far as can be told without reducing it.
 
     An error message names its bucket; of what is known, and after a few reductions, more of them only cost time.
     """
-    ways = [witness for witness in finding.witnesses if witness.signature == start.signature]
-    enough = 1 if finding.state is State.KNOWN else WITNESSES
-    if start.outcome.verdict not in MISMATCHING and len(ways) >= enough:
-        return True
-    seen = pattern(start.case)
-    return any(witness.pattern.covers(seen) for witness in ways)
+    name, seen = start.signature, pattern(start.case)
+    named_by_message = start.outcome.verdict not in MISMATCHING
+    for finding in findings:
+        ways = [witness.pattern for witness in finding.witnesses if witness.signature == name]
+        enough = 1 if finding.state is State.KNOWN else WITNESSES
+        if (named_by_message and len(ways) >= enough) or any(way.covers(seen) for way in ways):
+            return finding
+    return None

@@ -171,8 +171,9 @@ def bucket(target: Target, known: Sequence[Entry], number: int, case: Case, outc
     alike = [entry for entry in known if entry.about.fails == start.signature]
     if outcome.verdict not in MISMATCHING:
         return alike[0].about.bucket if alike else start.signature
+    seen = pattern(start.case)
     for entry in alike:
-        if entry.case.nodes and pattern(entry.case).covers(pattern(start.case)):
+        if entry.case.nodes and pattern(entry.case).covers(seen):
             return entry.about.bucket
     where, _, how = mechanism(start.case, start.outcome).partition(": ")
     return f"{where}: {how}" if start.outcome.number_format else where
@@ -221,15 +222,14 @@ def faults_for(case: Case, number: int) -> Iterator[Fault]:
 
 def before_it_runs(case: Case, arm: str, seconds: float, known: Sequence[Entry]) -> dict[str, Any]:
     """What can be known of a case without running it."""
+    seen = pattern(case)
     return {
         "arm": arm,
         "mesh": str(case.mesh),
         "layout": layout(case),
         "ops": [node.op for node in case.nodes],
         "features": sorted(" | ".join(map(str, feature)) for feature in features(case)),
-        "patterns": [
-            entry.about.bucket for entry in known if entry.case.nodes and pattern(entry.case).covers(pattern(case))
-        ],
+        "patterns": [entry.about.bucket for entry in known if entry.case.nodes and pattern(entry.case).covers(seen)],
         "generation": seconds,
     }
 
