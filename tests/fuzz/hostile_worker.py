@@ -121,13 +121,8 @@ def _leave_child() -> None:
     _note(subprocess.Popen(["sleep", "600"]).pid)
 
 
-def _sleep_without_pipes() -> None:
-    os.closerange(3, 256)  # as daemons do; what one does that holds the pipe open is an act of its own
-    time.sleep(FOREVER)
-
-
 def _leave_daemon() -> None:
-    _in_daemon(_sleep_without_pipes)
+    _in_daemon(_close_everything)  # as daemons do; what one does that holds the pipe open is an act of its own
 
 
 def _leave_daemon_and_die() -> None:

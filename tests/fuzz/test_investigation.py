@@ -44,3 +44,17 @@ def test_an_op_that_fails_otherwise_alone_keeps_what_feeds_it() -> None:
 
     start = starting_point(0, GRAPH, only_in_company(GRAPH), only_in_company)
     assert [node.op for node in start.case.nodes] == ["sort_indices", "gather"]
+
+
+def test_the_case_itself_is_not_run_again() -> None:
+    case = replace(GRAPH, nodes=GRAPH.nodes[:2], outputs=(Output("read"),))  # its first wrong op is its last
+    tried: list[Case] = []
+
+    def run(candidate: Case) -> Outcome:
+        tried.append(candidate)
+        return compiled(candidate)
+
+    start = starting_point(0, case, compiled(case), run)
+    assert [node.op for node in start.case.nodes] == ["gather"]
+    assert tried
+    assert case not in tried
