@@ -40,4 +40,8 @@ class WorkerLog:
         return os.pread(self.descriptor, TAIL, first)
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        """Nobody else will look at its length: what was printed since anyone did may be anything."""
+        try:
+            self.bound()
+        finally:
+            os.close(self.descriptor)
