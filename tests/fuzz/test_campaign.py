@@ -30,6 +30,12 @@ from oracles.outcome import Verdict
 from oracles.targets.config import TargetConfig, TargetUnavailable
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The first campaign of a process loads torch, which takes longer than the time that some tests give theirs."""
+    campaign(tmp_path_factory.mktemp("warm"), cases=4)
+
+
 def rows(directory: Path) -> list[tuple[object, ...]]:
     """All that a campaign recorded about its cases, except for times."""
     with sqlite3.connect(directory / "campaign.db") as database:
@@ -140,7 +146,7 @@ def test_the_findings_budget_ends_the_campaign_after_a_round(tmp_path: Path) -> 
 
 def test_when_time_is_up_what_failed_is_reported_unreduced_and_resume_reduces_it(tmp_path: Path) -> None:
     slow = replace(TOOLS, sample=_slow_sample)
-    summary = campaign(tmp_path, tools=slow, budget=Budget(seconds=1.0))
+    summary = campaign(tmp_path, tools=slow, budget=Budget(seconds=2.0))
     assert summary.ended == "the time is up"
     assert State.NEW in {finding.state for finding in summary.findings}
     resumed = campaign(tmp_path, cases=32, resume=True)
@@ -222,7 +228,7 @@ def test_a_folder_with_a_campaign_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_resuming_after_the_strategies_changed_is_refused(tmp_path: Path) -> None:
-    campaign(tmp_path, tools=replace(TOOLS, sample=_slow_sample), budget=Budget(seconds=1.0))
+    campaign(tmp_path, tools=replace(TOOLS, sample=_slow_sample), budget=Budget(seconds=2.0))
     with sqlite3.connect(tmp_path / "campaign.db") as database:
         database.execute("UPDATE cases SET bucket = NULL")
     database.close()
@@ -289,5 +295,5 @@ def _rarely_failing(space: Space, seed: int, index: int) -> Case:
 
 
 def _slow_sample(space: Space, seed: int, index: int) -> Case:
-    time.sleep(0.05)
+    time.sleep(0.2)  # a round of 32 on two workers takes longer than the tests' 2 s
     return sample(space, seed, index)
